@@ -1,0 +1,23 @@
+"""What a model is: ``@db.model`` turns a class into an immutable ModelSpec, and a ModelSpec into a SQLAlchemy Table.
+
+This room knows SQLAlchemy's schema objects but no driver and no connection.
+"""
+
+from dataflow.models.declaration import Field, declare
+from dataflow.models.spec import Features, FieldSpec, ForeignKey, IndexSpec, ModelSpec, RelationSpec
+from dataflow.models.tables import build_table
+from dataflow.models.types import FieldType, Kind
+
+__all__ = [
+    "Features",
+    "Field",
+    "FieldSpec",
+    "FieldType",
+    "ForeignKey",
+    "IndexSpec",
+    "Kind",
+    "ModelSpec",
+    "RelationSpec",
+    "build_table",
+    "declare",
+]
