@@ -1,0 +1,43 @@
+"""Databases: driver connections, their pools, transactions, DDL. This room knows no model and writes no queries.
+
+``open_database`` gives what ``interface.Database`` promises, on asyncpg (PostgreSQL), aiomysql (MySQL, MariaDB) or
+sqlite3. A driver is imported when the first database of its kind is opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from dataflow.databases.interface import Database, Dialect
+from dataflow.databases.options import DatabaseOptions
+from dataflow.databases.pooled import PooledDatabase
+from dataflow.databases.url import parse_url
+
+__all__ = ["Database", "DatabaseOptions", "Dialect", "open_database"]
+
+
+def open_database(url: str, options: DatabaseOptions | None = None) -> Database:
+    """The database at a URL. Connects when it is first used.
+
+    Args:
+        url: ``postgresql://…``, ``mysql://…``, ``sqlite:///path`` or ``":memory:"``; see ``url.parse_url``.
+        options: Pool sizes, times and the like; what the URL says of them wins.
+
+    Raises:
+        ConfigurationError: The URL cannot be read.
+    """
+    parsed = parse_url(url)
+    overrides: dict[str, Any] = parsed.overrides
+    options = replace(options or DatabaseOptions(), **overrides)
+    if parsed.dialect is Dialect.POSTGRESQL:
+        from dataflow.databases.postgresql import PostgreSQLConnector
+
+        return PooledDatabase(Dialect.POSTGRESQL, PostgreSQLConnector(parsed, options))
+    if parsed.dialect is Dialect.MYSQL:
+        from dataflow.databases.mysql import MySQLConnector
+
+        return PooledDatabase(Dialect.MYSQL, MySQLConnector(parsed, options))
+    from dataflow.databases.sqlite import SQLiteDatabase
+
+    return SQLiteDatabase(parsed, options)

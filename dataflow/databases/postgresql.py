@@ -1,0 +1,154 @@
+"""PostgreSQL through asyncpg."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import asyncpg
+
+from dataflow.databases import failures
+from dataflow.databases.interface import Arguments, Capabilities, Outcome, Row
+from dataflow.databases.pooled import Connector
+from dataflow.databases.postgresql_errors import translate, unreachable_reason
+from dataflow.databases.sessions import PooledSession
+from dataflow.databases.transports import close_orphan
+from dataflow.databases.url import POSTGRESQL_TLS
+
+#: An INSERT whose every execution matches exactly one row.
+_PLAIN_INSERT = re.compile(r"\s*INSERT\s+INTO\s(?!.*\b(?:ON\s+CONFLICT|SELECT)\b)", re.IGNORECASE | re.DOTALL)
+
+
+class PostgreSQLSession(PooledSession):
+    """An asyncpg connection."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def fetch_all(self, sql: str, args: Arguments) -> list[Row]:
+        rows: list[Row] = await self._connection.fetch(sql, *args)
+        return rows
+
+    async def fetch_one(self, sql: str, args: Arguments) -> Row | None:
+        row: Row | None = await self._connection.fetchrow(sql, *args)
+        return row
+
+    async def execute(self, sql: str, args: Arguments) -> Outcome:
+        return Outcome(_matched(await self._connection.execute(sql, *args)))
+
+    async def execute_many(self, sql: str, rows: Sequence[Arguments]) -> int:
+        if _PLAIN_INSERT.match(sql):
+            await self._connection.executemany(sql, rows)
+            return len(rows)
+        # executemany does not tell how many rows matched.
+        if self._connection.is_in_transaction():
+            return await self._each(sql, rows)
+        await self.begin()
+        try:
+            matched = await self._each(sql, rows)
+        except Exception:
+            await self._connection.execute("ROLLBACK")
+            raise
+        await self.commit()
+        return matched
+
+    async def _each(self, sql: str, rows: Sequence[Arguments]) -> int:
+        return sum([_matched(await self._connection.execute(sql, *row)) for row in rows])
+
+    async def copy_rows(self, table: str, columns: Sequence[str], rows: Sequence[Arguments]) -> int:
+        return _matched(await self._connection.copy_records_to_table(table, records=rows, columns=columns))
+
+    async def command(self, sql: str) -> None:
+        await self._connection.execute(sql)
+
+    async def begin(self) -> None:
+        await self._connection.execute("BEGIN")
+
+    async def commit(self) -> None:
+        # COMMIT of a transaction in which a statement failed rolls back, and is no error to the server.
+        if await self._connection.execute("COMMIT") == "ROLLBACK":
+            raise failures.aborted()
+
+    async def ping(self) -> None:
+        await self._connection.execute("SELECT 1")
+
+    async def settle(self) -> bool:
+        # asyncpg has sent the cancel request; the next statement waits until the server has obeyed it.
+        await self._connection.execute("ROLLBACK" if self._connection.is_in_transaction() else "SELECT 1")
+        return True
+
+    async def capabilities(self) -> Capabilities:
+        version = self._connection.get_server_version()
+        return Capabilities(
+            server=f"PostgreSQL {version.major}.{version.minor}",
+            insert_returning=True,
+            update_returning=True,
+            delete_returning=True,
+            text_collation="C",
+        )
+
+    def is_closed(self) -> bool:
+        return bool(self._connection.is_closed())
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    def terminate(self) -> None:
+        transport = self._connection._transport
+        # With its loop closed asyncpg closes all but the socket, and then cannot schedule the rest.
+        with contextlib.suppress(RuntimeError):
+            self._connection.terminate()
+        close_orphan(transport)
+
+
+class PostgreSQLConnector(Connector[PostgreSQLSession]):
+    """Opens asyncpg connections."""
+
+    async def connect(self) -> PostgreSQLSession:
+        url, options = self.url, self.options
+        try:
+            connection = await asyncpg.connect(
+                dsn=f"postgresql://?{urlencode(self._tls())}",
+                host=url.options.get("host", url.host),
+                port=url.port,
+                user=url.user,
+                password=url.password,
+                database=url.database,
+                timeout=options.connect_timeout,
+                statement_cache_size=options.statement_cache_size,
+                max_cached_statement_lifetime=0,
+                target_session_attrs=url.options.get("target_session_attrs"),
+                server_settings={"application_name": options.application_name, "timezone": "UTC"},
+            )
+        except Exception as error:
+            reason = unreachable_reason(error)
+            if reason is None:
+                raise
+            raise failures.unreachable(self.masked_url, url.database, reason) from error
+        return PostgreSQLSession(connection)
+
+    def translate(self, error: Exception) -> Exception:
+        return translate(error, self.masked_url)
+
+    def _tls(self) -> Mapping[str, str]:
+        options = self.options
+        settings = {name: value for name, value in self.url.options.items() if name in POSTGRESQL_TLS}
+        if options.ssl_ca:
+            settings.setdefault("sslrootcert", options.ssl_ca)
+            settings.setdefault("sslmode", "verify-full")
+        if options.ssl_cert:
+            settings.setdefault("sslcert", options.ssl_cert)
+        if options.ssl_key:
+            settings.setdefault("sslkey", options.ssl_key)
+        # What asyncpg would do by itself, but a query that is not empty is easier to join.
+        settings.setdefault("sslmode", "prefer")
+        return settings
+
+
+def _matched(tag: str) -> int:
+    """Rows that a command tag such as ``UPDATE 3`` or ``INSERT 0 1`` tells of; 0 where it tells of none."""
+    last = tag.rpartition(" ")[2]
+    return int(last) if last.isdigit() else 0
