@@ -1,0 +1,143 @@
+"""BulkUpdate: the same change to all rows that match, or a change of its own to each row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any
+
+from dataflow.databases.interface import Executor
+from dataflow.errors import ConstraintError, InputError, MissingParameterError
+from dataflow.nodes.generated.arguments import TENANT_LATER, checked_by, warn_stripped
+from dataflow.nodes.generated.bulk_filter import CONFIRMED, FilterNode
+from dataflow.nodes.generated.bulk_node import BATCH_SIZE, counts, data_parameter
+from dataflow.nodes.generated.bulk_rows import batches, rows_at_once
+from dataflow.nodes.generated.violations import explain
+from dataflow.nodes.interface import NodeSpec, Parameter, RunContext
+from dataflow.queries.bulk_block import Block, InputRow
+from dataflow.queries.bulk_values import at_row
+from dataflow.queries.filters import parse_filter
+from dataflow.queries.updates import Updates, parse_updates
+
+
+class BulkUpdateNode(FilterNode):
+    """Updates all rows that match ``filter``, or each row that ``data`` names by its ``id``: all or none.
+
+    ``updated`` counts the rows that were there. Ids that do not exist are no error and are not counted; an id that
+    comes twice in a batch is one row, whose last values hold.
+    """
+
+    operation = "BulkUpdate"
+    action = "bulk update"
+
+    def describe(self) -> NodeSpec:
+        name = self.binding.spec.name
+        return NodeSpec(
+            type=self.type,
+            description=f"Changes many {name} rows.",
+            parameters=(
+                self.filter_parameter(),
+                Parameter(
+                    "fields",
+                    dict[str, Any],
+                    aliases=("update", "updates"),
+                    description="New values, or expressions such as {'$inc': 1}, by field; goes with 'filter'.",
+                    coerce=checked_by(self._parse),
+                ),
+                data_parameter(required=False, description="Rows to change: their 'id' and their new values."),
+                self.limit_parameter(),
+                BATCH_SIZE,
+                CONFIRMED,
+                TENANT_LATER,
+            ),
+            outputs=counts("updated"),
+        )
+
+    async def run(self, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
+        bound = self.spec.bind(inputs)
+        if self.one_way(bound, ("filter", "data")) == "filter":
+            processed = updated = await self._update_matching(bound, context)
+        elif bound["fields"] is not None:
+            raise InputError(f"{self.type}: 'fields' goes with 'filter'; 'data' holds the new values of each row.")
+        else:
+            processed, updated = await self._update_rows(bound["data"], bound["batch_size"], context)
+        return {
+            "processed": processed,
+            "updated": updated,
+            "batch_size": bound["batch_size"],
+            "operation": "bulk_update",
+            "success": True,
+        }
+
+    async def _update_matching(self, bound: Mapping[str, Any], context: RunContext) -> int:
+        if bound["fields"] is None:
+            raise MissingParameterError(f"{self.type} needs the parameter 'fields'.", node_type=self.type)
+        updates = self._parse(bound["fields"])
+        if updates.stripped:
+            warn_stripped(self.binding, updates.stripped, self.action)
+        if updates.is_empty:
+            raise MissingParameterError(
+                f"{self.type}: 'fields' names nothing to change.",
+                hint="Write {'fields': {'status': 'sold'}}.",
+                node_type=self.type,
+            )
+        where = parse_filter(self.binding.codec, self.binding.database.dialect, bound["filter"])
+        run = await self.binding.executor(context)
+        await self.confirm(run, where, confirmed=bound["confirmed"])
+        limited = bound["limit"] is not None
+        plan = self.binding.plans.get(
+            ("bulk update where", where.shape, updates.shape, limited),
+            lambda: self.writer.makes.update_where(where, updates, limited=limited),
+        )
+        values = [*updates.values, *where.values]
+        if limited:
+            values.append(bound["limit"])
+        try:
+            return (await run.execute(plan.sql, plan.arguments(values))).rows
+        except ConstraintError as error:
+            raise explain(error, self.binding, {}) from error
+
+    async def _update_rows(self, data: Any, batch_size: int, context: RunContext) -> tuple[int, int]:
+        processed = updated = 0
+        size = rows_at_once(data, batch_size)
+        async with self.binding.transaction(context) as transaction, aclosing(batches(data, size)) as left:
+            async for start, rows in left:
+                for block in self._blocks(rows, range(start, start + len(rows))):
+                    updated += await self._update_block(transaction, block)
+                processed += len(rows)
+        return processed, updated
+
+    async def _update_block(self, run: Executor, block: Block) -> int:
+        try:
+            return await self.writer.update(run, block)
+        except ConstraintError as error:
+            explained = explain(error, self.binding, {})
+            explained.message = f"Rows {min(block.positions)} to {max(block.positions)}: {explained.message}"
+            raise explained from error
+
+    def _blocks(self, rows: Sequence[InputRow], positions: Sequence[int]) -> list[Block]:
+        """The rows by the fields they give, each id once."""
+        reader, key = self.reader, self.binding.spec.primary_key.name
+        reader.check_rows(rows, positions)
+        given = [row.get(key) for row in rows]
+        if None in given:
+            raise at_row(
+                MissingParameterError(
+                    f"{self.type}: '{key}' says which row is meant.", hint=f"Add '{key}' to every row."
+                ),
+                positions[given.index(None)],
+            )
+        ids = reader.bind(key, given, positions)
+        if len(set(ids)) < len(ids):
+            merged: dict[Any, tuple[int, InputRow]] = {}
+            for row_id, row, position in zip(ids, rows, positions, strict=True):
+                reader.check_names(row, position)
+                first, before = merged.get(row_id, (position, {}))
+                merged[row_id] = (first, {**before, **row})
+            positions = [position for position, _ in merged.values()]
+            rows = [row for _, row in merged.values()]
+        return reader.changed_rows(rows, positions, datetime.now(UTC))
+
+    def _parse(self, fields: Any) -> Updates:
+        return parse_updates(self.binding.codec, self.binding.database.dialect, fields)
