@@ -1,0 +1,70 @@
+"""Names of the Redis keys: RQ's, and a few of our own below ``…:dataflow:``.
+
+The prefix is ``rq`` unless ``RQ_KEY_PREFIX`` says otherwise, as in RQ itself; ``{rq}`` keeps all keys in one slot of a
+Redis cluster. The Lua scripts build the same names from the prefix that they are given.
+
+    rq:queues                        set    keys of all queues
+    rq:queue:NAME                    list   job ids, taken from the left
+    rq:job:ID                        hash   the job
+    rq:job:ID:dependents             set    jobs that wait for it
+    rq:job::ID:dependencies          set    jobs that it waits for
+    rq:results:ID                    stream its last ten results
+    rq:executions:ID                 zset   its running executions
+    rq:execution:ID:EXECUTION        hash   one of them
+    rq:wip:NAME                      zset   ID:EXECUTION of a queue's running jobs, by when they count as abandoned
+    rq:finished|failed|deferred|ready|scheduled|canceled:NAME   zset   a queue's other registries
+    rq:workers, rq:workers:NAME      set    keys of the workers, of those of a queue
+    rq:worker:NAME                   hash   a worker
+    rq:worker:NAME:executions        set    ID:EXECUTION of what it runs
+    rq:pubsub:NAME                   channel commands to a worker
+    rq:suspended                     string its presence makes all workers pause
+    rq:dataflow:leases               zset   our workers, by when they count as dead
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from dataflow.errors import ConfigurationError
+
+#: The first part of every key.
+PREFIX = os.environ.get("RQ_KEY_PREFIX", "rq")
+
+if not re.fullmatch(r"[A-Za-z0-9_.:{}-]+", PREFIX):
+    raise ConfigurationError(
+        f"RQ_KEY_PREFIX is {PREFIX!r}.", hint="Only letters, digits and _ . : - { } may be part of it."
+    )
+
+QUEUES = f"{PREFIX}:queues"
+LEASES = f"{PREFIX}:dataflow:leases"
+
+
+def queue(name: str) -> str:
+    """List of a queue's waiting jobs."""
+    return f"{PREFIX}:queue:{name}"
+
+
+def job(job_id: str) -> str:
+    """Hash of a job."""
+    return f"{PREFIX}:job:{job_id}"
+
+
+def results(job_id: str) -> str:
+    """Stream of a job's results."""
+    return f"{PREFIX}:results:{job_id}"
+
+
+def worker(name: str) -> str:
+    """Hash of a worker."""
+    return f"{PREFIX}:worker:{name}"
+
+
+def worker_executions(name: str) -> str:
+    """Set of what a worker runs."""
+    return f"{PREFIX}:worker:{name}:executions"
+
+
+def pubsub(name: str) -> str:
+    """Channel of commands to a worker."""
+    return f"{PREFIX}:pubsub:{name}"

@@ -1,0 +1,97 @@
+-- What the scripts share. KEYS[1] is the prefix of all keys; dataflow/jobs/keys.py draws them.
+-- Times are those of the server, so that clocks of workers do not matter; texts of times come from the caller.
+
+local P = KEYS[1]
+local call = redis.call
+
+local function now()
+  local t = call('TIME')
+  return tonumber(t[1]) + tonumber(t[2]) / 1000000
+end
+
+local function job_key(id)
+  return P .. ':job:' .. id
+end
+
+-- Queue a job. Touches rq:queues, rq:queue:QUEUE.
+local function push(id, queue, front)
+  local list = P .. ':queue:' .. queue
+  call('SADD', P .. ':queues', list)
+  call(front and 'LPUSH' or 'RPUSH', list, id)
+end
+
+-- Queue a job whose time or parents have come; one with a rate limit is left to RQ's own maintenance, which knows limits.
+-- Touches rq:job:ID, rq:queue:QUEUE or rq:ready:QUEUE.
+local function make_ready(id, queue, front, rate_limit, at)
+  if rate_limit and rate_limit ~= '' then
+    call('HSET', job_key(id), 'status', 'ready_to_enqueue')
+    call('ZADD', P .. ':ready:' .. queue, now(), id)
+  else
+    call('HSET', job_key(id), 'status', 'queued', 'enqueued_at', at)
+    push(id, queue, front == '1')
+  end
+end
+
+-- Forget an execution. Touches rq:execution:ID:EXEC, rq:executions:ID, rq:wip:QUEUE, rq:worker:NAME:executions.
+local function drop_execution(id, exec, queue, worker)
+  local member = id .. ':' .. exec
+  call('DEL', P .. ':execution:' .. member)
+  call('ZREM', P .. ':executions:' .. id, exec)
+  call('ZREM', P .. ':wip:' .. queue, member)
+  call('SREM', P .. ':worker:' .. worker .. ':executions', member)
+end
+
+-- Let keys of a job expire with it: -1 keeps them, 0 deletes them.
+local function expire_job(id, ttl)
+  local job = job_key(id)
+  local names = { job, job .. ':dependents', P .. ':job::' .. id .. ':dependencies', P .. ':results:' .. id }
+  if ttl == 0 then
+    call('DEL', unpack(names))
+  elseif ttl > 0 then
+    for _, name in ipairs(names) do call('EXPIRE', name, ttl) end
+  else
+    for _, name in ipairs(names) do call('PERSIST', name) end
+  end
+end
+
+-- Whether a parent in that status lets a job run. A parent that is gone does, as in RQ.
+local function is_met(status, allow_failures)
+  return not status or status == 'finished' or (status == 'failed' and allow_failures)
+end
+
+-- Queue what waits for a job that finished (or failed) and for nothing else.
+-- Touches rq:job:ID:dependents and, for each dependent, rq:job:ID, rq:job::ID:dependencies, rq:deferred:QUEUE, its queue.
+local function release_dependents(id, failed, at)
+  local dependents = job_key(id) .. ':dependents'
+  for _, child in ipairs(call('SMEMBERS', dependents)) do
+    local f = call('HMGET', job_key(child), 'status', 'origin', 'allow_dependency_failures', 'enqueue_at_front',
+      'rate_limit_key')
+    local allow = f[3] == '1'
+    local met = f[1] == 'deferred' and (allow or not failed)
+    if met then
+      for _, parent in ipairs(call('SMEMBERS', P .. ':job::' .. child .. ':dependencies')) do
+        if parent ~= id and not is_met(call('HGET', job_key(parent), 'status'), allow) then
+          met = false
+          break
+        end
+      end
+    end
+    if met then
+      call('SREM', dependents, child)
+      call('ZREM', P .. ':deferred:' .. f[2], child)
+      make_ready(child, f[2], f[4], f[5], at)
+    end
+  end
+end
+
+-- Record a failure that is final. Touches the job's keys, rq:failed:QUEUE, rq:results:ID.
+local function fail_job(id, queue, status, ttl, at, exc, error_json, stamps)
+  local job = job_key(id)
+  call('HSET', job, 'status', status, 'ended_at', at, 'x_error', error_json)
+  if ttl ~= 0 then
+    call('ZADD', P .. ':failed:' .. queue, ttl < 0 and ttl or now() + ttl, id)
+    call('XADD', P .. ':results:' .. id, 'MAXLEN', '10', '*', 'type', '2', 'exc_string', exc, unpack(stamps))
+  end
+  if status == 'failed' then release_dependents(id, true, at) end
+  expire_job(id, ttl)
+end

@@ -1,0 +1,115 @@
+"""Link: the worker's connection to Redis, and what happens when it breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import logging
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import (
+    ConnectionError,  # noqa: A004
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TimeoutError,  # noqa: A004
+    TryAgainError,
+)
+
+from dataflow.errors import BrokerUnavailableError
+from dataflow.jobs.broker import REPLY_TIMEOUT, Broker, unavailable
+from dataflow.jobs.scripts import Argument, Script
+
+logger = logging.getLogger("dataflow.worker")
+
+#: Errors that pass by themselves: the server is away, starts, fails over, or has no memory left for now.
+PASSING = (ConnectionError, TimeoutError, ReadOnlyError, OutOfMemoryError, MasterDownError, TryAgainError)
+
+_LUA = Path(__file__).parent / "lua"
+_FIRST_WAIT = 0.1
+_LONGEST_WAIT = 2.0
+
+
+def load_script(name: str) -> Script:
+    """A script of the worker."""
+    return Script(_LUA / f"{name}.lua")
+
+
+class Link:
+    """A worker's connection to Redis. It is opened once, and reconnects by itself.
+
+    Args:
+        broker: Where the queues live.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._client: Redis | None = None
+        #: Whether the last call failed.
+        self.down = False
+        #: When the connection was last known to be down, by the monotonic clock; None if it never was.
+        self.down_at: float | None = None
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            BrokerUnavailableError: The broker cannot be reached.
+        """
+        self._client = await self._broker.open()
+        try:
+            async with asyncio.timeout(REPLY_TIMEOUT):
+                await self._client.ping()
+        except (*PASSING, builtins.TimeoutError) as error:
+            raise unavailable(self._broker.masked_url, error) from error
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def call(self, script: Script, args: Sequence[Argument]) -> Any:
+        """Run a script once.
+
+        Raises:
+            BrokerUnavailableError: For now it cannot be; ``pause()`` before trying again. The server may have run it.
+        """
+        assert self._client is not None
+        try:
+            async with asyncio.timeout(REPLY_TIMEOUT):
+                answer = await script.run(self._client, args)
+        except (*PASSING, builtins.TimeoutError) as error:
+            self.lost(error)
+            raise unavailable(self._broker.masked_url, error) from error
+        if self.down:
+            self.down = False
+            logger.warning("The broker at %s is back.", self._broker.masked_url)
+        return answer
+
+    async def insist(self, script: Script, args: Sequence[Argument]) -> Any:
+        """Run a script that is safe to send twice, until the server answers."""
+        attempt = 0
+        while True:
+            try:
+                return await self.call(script, args)
+            except BrokerUnavailableError:
+                await pause(attempt)
+                attempt += 1
+
+    def lost(self, error: Exception) -> None:
+        """Note that the server did not answer."""
+        self.down_at = time.monotonic()
+        if not self.down:
+            self.down = True
+            logger.warning("Lost the broker at %s (%s); trying again.", self._broker.masked_url, error)
+
+
+async def pause(attempt: int) -> None:
+    """Wait before trying again: a tenth of a second at first, up to two, with jitter."""
+    await asyncio.sleep(min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT) * random.uniform(0.5, 1.0))

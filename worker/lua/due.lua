@@ -1,0 +1,28 @@
+-- Queue scheduled jobs whose time has come. A queue that RQ's own scheduler looks after is left to it.
+-- Touches, for each queue: rq:scheduler-lock:QUEUE, rq:scheduled:QUEUE, rq:queue:QUEUE, rq:job:ID of those due.
+-- ARGV: text of now, most jobs to move per queue, queues…
+-- Returns {jobs moved, milliseconds until the next is due or -1}.
+
+local at, most = ARGV[1], tonumber(ARGV[2])
+local t = now()
+local moved, next_due = 0, nil
+for i = 3, #ARGV do
+  local queue = ARGV[i]
+  local scheduled = P .. ':scheduled:' .. queue
+  if call('EXISTS', P .. ':scheduler-lock:' .. queue) == 0 then
+    for _, id in ipairs(call('ZRANGEBYSCORE', scheduled, '-inf', t, 'LIMIT', 0, most)) do
+      call('ZREM', scheduled, id)
+      local f = call('HMGET', job_key(id), 'status', 'enqueue_at_front', 'rate_limit_key')
+      if f[1] == 'scheduled' then
+        make_ready(id, queue, f[2], f[3], at)
+        moved = moved + 1
+      end
+    end
+    local first = call('ZRANGE', scheduled, 0, 0, 'WITHSCORES')
+    if first[2] then
+      local due = tonumber(first[2])
+      if not next_due or due < next_due then next_due = due end
+    end
+  end
+end
+return { moved, next_due and math.max(0, math.ceil((next_due - t) * 1000)) or -1 }

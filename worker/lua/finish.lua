@@ -1,0 +1,69 @@
+-- Record how executions ended. Each is fenced: where the execution is no longer its job's (the worker lost its lease,
+-- the job was canceled, or this very call was sent before), nothing is changed, so a call may be sent again.
+-- Touches rq:worker:NAME and, for each: rq:job:ID and its executions, rq:wip:QUEUE, rq:results:ID, its dependents; then
+-- rq:finished|failed|scheduled:QUEUE or rq:queue:QUEUE.
+-- ARGV: worker, text of now; for each: kind, job id, execution id, queue, started (text), started (unix s), ended (unix s),
+--   ttl (s), value (base64), error (JSON), progress (JSON), delay (s), front ('1' or '')
+--   kinds: done, failed, stopped, retry, back (given back unfinished)
+-- Returns for each: 1 recorded, 0 fenced off.
+
+local STRIDE = 13
+local worker, at = ARGV[1], ARGV[2]
+local recorded = {}
+local succeeded, failed, busy = 0, 0, 0
+
+local function stamps(exec, started, ended)
+  return { 'worker_name', worker, 'execution_id', exec, 'execution_started_at', started, 'execution_ended_at', ended }
+end
+
+local function finish(kind, id, exec, queue, started_at, started, ended, ttl, value, err, progress, delay, front)
+  local job = job_key(id)
+  if not call('ZSCORE', P .. ':wip:' .. queue, id .. ':' .. exec) then return 0 end
+  drop_execution(id, exec, queue, worker)
+  if call('HGET', job, 'status') ~= 'started' then return 0 end
+
+  if kind == 'back' then
+    call('HSET', job, 'status', 'queued', 'worker_name', '', 'started_at', '', 'x_progress', '')
+    push(id, queue, true)
+    return 1
+  end
+
+  ttl = tonumber(ttl)
+  call('HSET', job, 'started_at', started_at, 'last_heartbeat', at, 'x_progress', progress)
+  busy = busy + tonumber(ended) - tonumber(started)
+  if kind == 'done' then
+    succeeded = succeeded + 1
+    call('HSET', job, 'status', 'finished', 'ended_at', at)
+    if ttl ~= 0 then
+      call('XADD', P .. ':results:' .. id, 'MAXLEN', '10', '*', 'type', '1', 'return_value', value,
+        unpack(stamps(exec, started, ended)))
+      call('ZADD', P .. ':finished:' .. queue, ttl < 0 and '+inf' or now() + ttl, id)
+    end
+    release_dependents(id, false, at)
+    expire_job(id, ttl)
+  elseif kind == 'retry' then
+    failed = failed + 1
+    call('HINCRBY', job, 'retries_left', -1)
+    delay = tonumber(delay)
+    if delay > 0 then
+      call('HSET', job, 'status', 'scheduled', 'ended_at', at, 'x_error', err)
+      call('ZADD', P .. ':scheduled:' .. queue, now() + delay, id)
+    else
+      call('HSET', job, 'status', 'queued', 'enqueued_at', at, 'ended_at', at, 'x_error', err)
+      push(id, queue, front == '1')
+    end
+  else
+    failed = failed + 1
+    fail_job(id, queue, kind, ttl, at, value, err, stamps(exec, started, ended))
+  end
+  return 1
+end
+
+for i = 3, #ARGV, STRIDE do
+  recorded[#recorded + 1] = finish(unpack(ARGV, i, i + STRIDE - 1))
+end
+local hash = P .. ':worker:' .. worker
+if succeeded > 0 then call('HINCRBY', hash, 'successful_job_count', succeeded) end
+if failed > 0 then call('HINCRBY', hash, 'failed_job_count', failed) end
+if busy > 0 then call('HINCRBYFLOAT', hash, 'total_working_time', string.format('%.6f', busy)) end
+return recorded
