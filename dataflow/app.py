@@ -1,0 +1,211 @@
+"""DataFlow: the one object a user holds. It wires the rooms together and does no work of its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from types import MappingProxyType, TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from dataflow.databases import open_database
+from dataflow.databases.interface import PoolMetrics
+from dataflow.errors import NodeNotFoundError, did_you_mean
+from dataflow.jobs import Broker, Job, JobQueue
+from dataflow.loop_thread import close_at_exit, run_sync
+from dataflow.models import ModelSpec, declare
+from dataflow.nodes import BaseDataFlowNode, CustomNode, process_catalog
+from dataflow.nodes.generated import generated_nodes
+from dataflow.nodes.generated.schema import Schema
+from dataflow.nodes.interface import Node
+from dataflow.workflows import Workflow, WorkflowBuilder
+
+Model = TypeVar("Model", bound=type[Any])
+WorkflowFactory = TypeVar("WorkflowFactory", bound=Callable[[], Workflow | WorkflowBuilder])
+
+
+class DataFlow:
+    """Models on a database, and the nodes, workflows and queues that belong to them.
+
+    Making one, and declaring models, opens no connection, starts no thread and writes no file.
+
+    Args:
+        database_url: ``postgresql://…``, ``mysql://…``, ``sqlite:///path`` or ``:memory:``; default ``DATABASE_URL``,
+            else the file ``dataflow.db`` in the working directory.
+        name: What ``"database"`` in a node's parameters calls this instance.
+        settings: See :class:`dataflow.settings.Settings`; each can also be given as ``DATAFLOW_…`` in the environment.
+
+    Raises:
+        ConfigurationError: The URL or a setting is wrong.
+
+    Example:
+        >>> db = DataFlow(":memory:")
+        >>> @db.model
+        ... class User:
+        ...     name: str
+    """
+
+    def __init__(self, database_url: str | None = None, *, name: str = "default", **settings: Any) -> None:
+        # pydantic-settings takes a fifth of the library's import time, and importing declares nothing.
+        from dataflow.settings import load_settings
+
+        if database_url is not None:
+            settings["database_url"] = database_url
+        self.name = name
+        self.settings = load_settings(settings)
+        self.database = open_database(self.settings.database_url, self.settings.database_options())
+        self._schema = Schema(self.database, may_create=self.settings.may_create_tables)
+        self._nodes: dict[str, Node] = {}
+        self._workflows: dict[str, Workflow] = {}
+        self._broker: Broker | None = None
+        process_catalog.add(self)
+        close_at_exit(self)
+
+    def __repr__(self) -> str:
+        return f"DataFlow({self.database.masked_url!r}, name={self.name!r}, models={list(self.models)})"
+
+    # Models and nodes
+
+    @property
+    def models(self) -> Mapping[str, ModelSpec]:
+        """Model name → ModelSpec."""
+        return self._schema.models
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """Node type → node: twelve per model, and those registered."""
+        return MappingProxyType(self._nodes)
+
+    @property
+    def environment(self) -> tuple[str, ...]:
+        """Names of environment variables that ``{{env.NAME}}`` in workflows may read."""
+        return self.settings.env
+
+    @overload
+    def model(self, cls: Model) -> Model: ...
+
+    @overload
+    def model(self, *, strict: bool = False, skip_validation: bool = False) -> Callable[[Model], Model]: ...
+
+    def model(
+        self, cls: Model | None = None, *, strict: bool = False, skip_validation: bool = False
+    ) -> Model | Callable[[Model], Model]:
+        """Declare a model: ``@db.model``, or ``@db.model(strict=True)``. The class itself is left as it is, so that
+        several instances may decorate it.
+
+        Args:
+            cls: A class with annotations.
+            strict: Raise on everything that validation finds, instead of warning.
+            skip_validation: Do not look for problems.
+
+        Raises:
+            ModelError: The class cannot be a model.
+            ModelValidationError: ``strict`` and validation found problems.
+        """
+        local_names = sys._getframe(1).f_locals
+
+        def register(cls: Model) -> Model:
+            spec = declare(
+                cls,
+                known=self.models,
+                strict=strict,
+                skip_validation=skip_validation,
+                local_names=local_names,
+            )
+            self._nodes.update(generated_nodes(self._schema.add(spec)))
+            return cls
+
+        return register if cls is None else register(cls)
+
+    def register_node(self, cls: type[BaseDataFlowNode], name: str | None = None) -> type[BaseDataFlowNode]:
+        """Offer a class of yours as a node type, under its own name or ``name``; also usable as a decorator."""
+        self._nodes[name or cls.__name__] = CustomNode(cls, name or cls.__name__, self.database)
+        return cls
+
+    # Workflows
+
+    @property
+    def workflows(self) -> Mapping[str, Workflow]:
+        """Name → workflow, of those registered."""
+        return MappingProxyType(self._workflows)
+
+    def register_workflow(self, name: str, workflow: Workflow | WorkflowBuilder) -> Workflow:
+        """Give a workflow a name that jobs, schedules and triggers can call it by."""
+        built = workflow.build() if isinstance(workflow, WorkflowBuilder) else workflow
+        self._workflows[name] = built
+        return built
+
+    def workflow(self, factory: WorkflowFactory) -> WorkflowFactory:
+        """Register what a function returns under the function's name (decorator)."""
+        self.register_workflow(factory.__name__, factory())
+        return factory
+
+    def find_workflow(self, name: str) -> Workflow:
+        """The workflow registered under a name.
+
+        Raises:
+            NodeNotFoundError: There is none; the message names the nearest.
+        """
+        try:
+            return self._workflows[name]
+        except KeyError:
+            raise NodeNotFoundError(
+                f"No workflow is registered as {name!r}.", hint=did_you_mean(name, self._workflows)
+            ) from None
+
+    # Jobs
+
+    @property
+    def broker(self) -> Broker:
+        """The Redis that this instance's queues are in; connects when first used."""
+        if self._broker is None:
+            self._broker = Broker(self.settings.redis_url)
+        return self._broker
+
+    def queue(self, name: str = "default", url: str | None = None) -> JobQueue:
+        """A queue of workflows, in this instance's broker or the one at ``url``."""
+        return JobQueue(name, Broker(url) if url else self.broker, self.find_workflow)
+
+    def job(self, job_id: str) -> Job:
+        """A job by its id; nothing is asked of the broker yet."""
+        return Job(job_id, self.broker, self.find_workflow)
+
+    # Tables and connections
+
+    def create_tables(self) -> list[str]:
+        """Create all missing tables now; returns the names of those created. Existing ones are not touched."""
+        return run_sync(self.create_tables_async())
+
+    async def create_tables_async(self) -> list[str]:
+        """``create_tables`` for async code."""
+        return await self._schema.create_all()
+
+    def pool_metrics(self) -> PoolMetrics:
+        """State of this instance's connection pool."""
+        return self.database.pool_metrics()
+
+    def close(self) -> None:
+        """Close all connections; its nodes are no longer offered to workflows built without naming it."""
+        run_sync(self.close_async())
+
+    async def close_async(self) -> None:
+        """``close`` for async code."""
+        process_catalog.remove(self)
+        await self.database.close()
+        if self._broker is not None:
+            await self._broker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close_async()
