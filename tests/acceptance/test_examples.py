@@ -1,0 +1,41 @@
+"""Every example runs as it is, and says what it should."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.programs import ROOT, run
+
+#: What each program prints, as patterns in their order.
+EXAMPLES = {
+    "quickstart": [r"'id': 1, 'name': 'Alice', 'email': 'alice@example.com', 'active': True, 'created_at'"],
+    "quickstart_stable": [r"'id': 'session-[0-9a-f-]{36}', 'user_id': 'user-001', 'state': 'active'", r"^closed$"],
+    "multi_database": [r"^shop: 1, archive: 2$"],
+    "custom_node": [r"^1 of 5 readings were outliers$"],
+    "bulk_import": [
+        r"^January: 10000 products$",
+        r"^February: 1000 new, 1000 changed$",
+        r"^tools: 6500 products worth 60250.00$",
+        r"^toys: 4500 products worth 42750.00$",
+    ],
+    "enqueue_from_web_app": [r"^enqueued {'job': '.+'}$", r"'status': 'finished'.*'status': 'completed'"],
+}
+
+#: Modules that an example imports.
+PARTS = {"web_app", "__init__"}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example(name: str, tmp_path: Path, redis_url: str) -> None:
+    output = run([sys.executable, ROOT / "examples" / f"{name}.py"], tmp_path, REDIS_URL=redis_url)
+    position = 0
+    for pattern in EXAMPLES[name]:
+        found = re.compile(pattern, re.MULTILINE).search(output, position)
+        assert found, f"{pattern} is not in:\n{output}"
+        position = found.end()
+
+
+def test_no_example_is_forgotten() -> None:
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == set(EXAMPLES) | PARTS

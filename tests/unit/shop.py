@@ -1,0 +1,40 @@
+"""A model with a field of every kind, for tests of queries."""
+
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from dataflow.databases.interface import Dialect
+from dataflow.models import Field, build_table, declare
+from dataflow.queries.codecs import ModelCodec
+
+
+class Status(Enum):
+    NEW = "new"
+    SOLD = "sold"
+
+
+class Item:
+    name: str
+    age: int
+    rank: int | None = None
+    weight: float | None = None
+    active: bool = True
+    price: Decimal | None = Field(None, precision=12, scale=2)
+    status: Status = Status.NEW
+    sold_at: datetime | None = None
+    day: date | None = None
+    hour: time | None = None
+    waited: timedelta | None = None
+    token: UUID | None = None
+    raw: bytes | None = None
+    data: dict | None = None
+    customer_id: int | None = None
+
+
+SPEC = declare(Item, skip_validation=True)
+TABLE = build_table(SPEC, sa.MetaData())
+CODECS = {dialect: ModelCodec(SPEC, dialect) for dialect in Dialect}
