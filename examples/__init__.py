@@ -1,0 +1,1 @@
+"""Programs that use DataFlow; each one runs, and a test runs it."""
