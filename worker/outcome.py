@@ -14,8 +14,8 @@ import msgspec
 
 from dataflow.errors import DataFlowError, InputError, PayloadError, WorkflowExecutionError
 from dataflow.jobs.scripts import Argument
+from dataflow.jobs.serializer import write_results
 from dataflow.jobs.times import format_time
-from dataflow.workflows.codec import encode
 from worker.deliveries import Delivery
 
 #: Seconds that results are kept where the job does not say; RQ's default.
@@ -75,7 +75,7 @@ def done(delivery: Delivery, results: dict[str, Any]) -> Outcome:
         PayloadError: They hold a value that cannot be stored, or are too large.
     """
     try:
-        data = encode(results, max_size=MAX_RESULTS)
+        data = write_results(results, MAX_RESULTS)
     except InputError as error:
         raise PayloadError(
             f"The job's results cannot be stored: {error.message}",

@@ -27,7 +27,11 @@ from dataflow.databases.pooled import Connector
 from dataflow.databases.sessions import PooledSession
 from dataflow.databases.transports import close_orphan
 
-_SQL_MODE = "STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+#: Wrong values are errors, as elsewhere; an id of 0 is 0, not "make one".
+_SQL_MODE = (
+    "STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,"
+    "NO_AUTO_VALUE_ON_ZERO"
+)
 _SAVEPOINT = "dataflow_many"
 
 

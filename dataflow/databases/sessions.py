@@ -142,10 +142,14 @@ class SessionTransaction(Runner):
         await self._run("command", f"SAVEPOINT {name}")
         try:
             yield
-        except BaseException:
+        except BaseException as failure:
             if not self._session.is_closed():
-                await self._run("command", f"ROLLBACK TO SAVEPOINT {name}")
-                await self._run("command", f"RELEASE SAVEPOINT {name}")
+                try:
+                    await self._run("command", f"ROLLBACK TO SAVEPOINT {name}")
+                    await self._run("command", f"RELEASE SAVEPOINT {name}")
+                except DatabaseError as error:
+                    # A deadlock on MySQL has undone the whole transaction; what was raised first says why.
+                    failure.add_note(f"The transaction is gone as a whole: {error}")
             raise
         await self._run("command", f"RELEASE SAVEPOINT {name}")
 

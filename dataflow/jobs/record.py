@@ -15,8 +15,8 @@ import msgspec
 from dataflow.errors import JobNotFoundError
 from dataflow.jobs import keys
 from dataflow.jobs.broker import Broker
+from dataflow.jobs.serializer import read
 from dataflow.jobs.times import parse_time
-from dataflow.workflows.codec import decode
 
 _FIELDS = (
     "status", "origin", "created_at", "enqueued_at", "started_at", "ended_at", "worker_name", "meta", "retries_left",
@@ -132,7 +132,7 @@ async def read_record(broker: Broker, job_id: str) -> JobRecord:
         started_at=parse_time(found["started_at"]),
         ended_at=parse_time(found["ended_at"]),
         worker_name=_text(found["worker_name"]) or None,
-        meta=decode(found["meta"]) if found["meta"] else {},
+        meta=read(found["meta"]) if found["meta"] else {},
         retries_left=int(found["retries_left"] or 0),
         deliveries=int(found["x_deliveries"] or 0),
         failure=_failure(found["x_error"], entry, status),
@@ -148,7 +148,7 @@ def _text(value: bytes | None) -> str:
 
 def _results(entry: Mapping[bytes, bytes]) -> Mapping[str, Any] | None:
     value = entry.get(b"return_value")
-    results: Mapping[str, Any] | None = decode(base64.b64decode(value)) if value else None
+    results: Mapping[str, Any] | None = read(base64.b64decode(value)) if value else None
     return results
 
 

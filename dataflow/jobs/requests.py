@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dataflow.errors import InputError
 from dataflow.jobs.scripts import Argument
+from dataflow.jobs.serializer import write_meta
 from dataflow.jobs.wire import Payload, write_payload
 from dataflow.workflows import Workflow, WorkflowBuilder
-from dataflow.workflows.codec import encode
 
 if TYPE_CHECKING:
     from dataflow.jobs.job import Job
@@ -126,7 +126,7 @@ class EnqueueRequest:
         if self.failure_ttl is not None:
             fields += ("failure_ttl", self.failure_ttl)
         if self.meta:
-            fields += ("meta", encode(dict(self.meta)))
+            fields += ("meta", write_meta(self.meta))
         if self.at_front:
             fields += ("enqueue_at_front", 1)
         times, intervals = _retry(self.retry)

@@ -16,12 +16,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from dataflow.errors import PayloadError
+from dataflow.jobs.serializer import ENTRY, read, write_call
 from dataflow.workflows import Workflow
-from dataflow.workflows.codec import MAX_SIZE, decode, encode
+from dataflow.workflows.codec import MAX_SIZE, encode
 from dataflow.workflows.document import workflow_to_document
 
-#: The only function that our jobs name.
-ENTRY = "dataflow.jobs.entry.run"
 #: Version of the payload.
 VERSION = 1
 #: Bytes from which a payload is compressed. RQ reads both forms.
@@ -67,7 +66,7 @@ def write_payload(payload: Payload) -> bytes:
     else:
         what["name"] = payload.name
     what["inputs"] = payload.inputs
-    data = encode((ENTRY, None, (), what))
+    data = write_call((ENTRY, None, (), what))
     return zlib.compress(data, 1) if len(data) >= COMPRESS_FROM else data
 
 
@@ -77,7 +76,7 @@ def read_payload(data: bytes) -> Payload:
     Raises:
         PayloadError: It is not one of our payloads, is damaged or too large, or has a version that is unknown here.
     """
-    call = decode(_decompress(data))
+    call = read(_decompress(data))
     if not isinstance(call, list | tuple) or len(call) != 4:
         raise PayloadError("The job's data is not a function call as RQ writes it.")
     function, instance, args, what = call

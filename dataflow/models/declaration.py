@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, ForwardRef, Union, get_args, get_origin
 from uuid import UUID
 
 from dataflow.errors import ConfigurationError, ModelError, did_you_mean
@@ -173,7 +173,9 @@ def _type_hints(cls: type[Any], known: Mapping[str, ModelSpec], local_names: Map
             origin: Any = get_origin(hint)
             if name.startswith("_") or ClassVar in (hint, origin):
                 continue
-            found[name] = _evaluate(hint, names, f"{cls.__name__}.{name}") if isinstance(hint, str) else hint
+            while isinstance(hint, str):  # a quoted annotation under `from __future__ import annotations` is text twice
+                hint = _evaluate(hint, names, f"{cls.__name__}.{name}")
+            found[name] = hint
     return found
 
 
@@ -264,6 +266,8 @@ def _optional(hint: Any) -> tuple[Any, bool]:
 
 
 def _model_named(hint: Any, cls: type[Any], known: Mapping[str, ModelSpec]) -> str | None:
+    if isinstance(hint, ForwardRef):  # the text within Optional["Customer"]
+        hint = _ModelName(hint.__forward_arg__) if hint.__forward_arg__ in known else hint
     if isinstance(hint, _ModelName):
         return hint.name
     if hint is cls:

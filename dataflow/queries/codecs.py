@@ -127,6 +127,11 @@ def _aware(value: datetime) -> datetime:
     return value.replace(tzinfo=UTC)
 
 
+def _with_zone(value: datetime) -> datetime:
+    """The first and the last moment there are arrive naive: asyncpg takes them for PostgreSQL's infinities."""
+    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+
+
 def _plain_uuid(value: UUID) -> UUID:
     return UUID(int=value.int)
 
@@ -195,6 +200,7 @@ _DECODE: dict[Dialect, dict[Kind, Convert]] = {
     Dialect.POSTGRESQL: {
         Kind.JSON: _decode_json,
         Kind.TIMEDELTA: _decode_timedelta,
+        Kind.DATETIME: _with_zone,
         Kind.UUID: _plain_uuid,
     },
     Dialect.MYSQL: {
@@ -209,6 +215,8 @@ _DECODE: dict[Dialect, dict[Kind, Convert]] = {
         Kind.JSON: _decode_json,
         Kind.TIMEDELTA: _decode_timedelta,
         Kind.BOOL: bool,
+        # RETURNING gives 2.0 as 2: SQLite keeps whole numbers of REAL columns as integers.
+        Kind.FLOAT: float,
         Kind.DECIMAL: _decode_decimal_text,
         Kind.DATETIME: _decode_datetime_text,
         Kind.DATE: date.fromisoformat,

@@ -198,6 +198,25 @@ async def test_a_savepoint_undoes_its_part_only(team_database: Database) -> None
     assert [row[0] for row in rows] == [1, 4]
 
 
+async def test_a_deadlock_is_told_as_such_from_within_a_savepoint(team_database: Database) -> None:
+    """MySQL undoes the whole transaction, savepoints included; that must not hide why."""
+    if team_database.dialect is Dialect.SQLITE:
+        pytest.skip("SQLite has one writer, so no deadlocks")
+    await add_players(team_database, 2)
+    update = sql(team_database, "UPDATE players SET score = score + 1 WHERE id = ?")
+    both_hold_one = asyncio.Barrier(2)
+
+    async def lock(first: int, second: int) -> None:
+        async with team_database.transaction() as transaction, transaction.savepoint():
+            await transaction.execute(update, [first])
+            await both_hold_one.wait()
+            await transaction.execute(update, [second])
+
+    async with asyncio.timeout(30):
+        outcomes = await asyncio.gather(lock(1, 2), lock(2, 1), return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NoneType", "TransientDatabaseError"]
+
+
 async def test_an_error_that_is_swallowed_never_loses_writes_silently(team_database: Database) -> None:
     db = team_database
 

@@ -141,6 +141,15 @@ async def test_values_come_back_as_they_went(bench: Bench) -> None:
     assert read == {**created, "found": True}
 
 
+@pytest.mark.parametrize("moment", [datetime.min, datetime.max], ids=["first", "last"])
+async def test_the_first_and_the_last_moment(bench: Bench, moment: datetime) -> None:
+    moment = moment.replace(tzinfo=UTC)
+    created = await bench.run("EverythingCreateNode", name="x", born=moment)
+    read = await bench.run("EverythingReadNode", id=created["id"])
+    assert created["born"] == read["born"] == moment
+    assert (await bench.run("EverythingCountNode", filter={"born": moment})) == {"count": 1}
+
+
 async def test_other_spellings_of_values(bench: Bench) -> None:
     token = uuid4()
     row = await bench.run(
@@ -156,7 +165,9 @@ async def test_other_spellings_of_values(bench: Bench) -> None:
     )
     assert row["born"] == datetime(2025, 12, 31, 23, tzinfo=UTC)
     assert (row["day"], row["hour"], row["token"]) == (date(2026, 1, 31), time(12, 30), token)
-    assert (str(row["price"]), row["weight"], row["status"]) == ("7.00", 3.0, Status.SOLD)
+    assert (str(row["price"]), repr(row["weight"]), row["status"]) == ("7.00", "3.0", Status.SOLD)
+    row = await bench.run("EverythingUpdateNode", id=row["id"], weight={"$inc": 1})
+    assert repr(row["weight"]) == "4.0"
     naive = await bench.run("EverythingCreateNode", name="x", born=datetime(2026, 1, 1))
     assert naive["born"] == datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -188,6 +199,7 @@ async def test_explicit_ids_do_not_collide_with_generated_ones(bench: Bench) -> 
     assert (await user(bench, "4", id=5))["id"] == 5
     assert (await user(bench, "5", id=None))["id"] == 9
     assert (await user(bench, "6", id=-3))["id"] == -3
+    assert (await user(bench, "0", id=0))["id"] == 0
     assert (await user(bench, "7"))["id"] == 10
 
 
@@ -216,9 +228,10 @@ async def test_unique_violation_names_model_field_and_value(bench: Bench) -> Non
 
 
 async def test_foreign_keys(bench: Bench) -> None:
-    with pytest.raises(ForeignKeyViolationError) as caught:
+    with pytest.raises(ForeignKeyViolationError, match=r"Player\.team_id 'nowhere' refers to a row") as caught:
         await bench.run("PlayerCreateNode", team_id="nowhere")
     assert caught.value.context["model"] == "Player"
+    assert caught.value.context["field"] == "team_id"
     await bench.run("TeamCreateNode", id="a", title="x")
     await bench.run("PlayerCreateNode", team_id="a")
     with pytest.raises(ForeignKeyViolationError, match="still refer to this Team"):

@@ -200,6 +200,20 @@ def test_relations_from_annotations_options_and_names() -> None:
     assert spec.field("product_id").references is None
 
 
+def test_models_named_in_quotes() -> None:
+    class Order:
+        customer: "'Customer | None'"  # noqa: F821
+        seller: Optional["Customer"]  # noqa: F821
+
+    spec = declare(Order, known={"Customer": declare(type("Customer", (), {"__annotations__": {"id": str}}))})
+    assert {relation.name: relation.model for relation in spec.relations} == {
+        "customer": "Customer",
+        "seller": "Customer",
+    }
+    assert spec.field("customer_id").nullable
+    assert spec.field("seller_id").nullable
+
+
 def test_annotated_carries_options() -> None:
     class User:
         email: Annotated[str, Field(unique=True, max_length=50)]

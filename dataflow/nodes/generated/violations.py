@@ -35,7 +35,7 @@ def explain(
             hint="Delete them first, or declare their reference with on_delete='cascade' or 'set null'.",
             **{**error.context, "model": model},
         )
-    fields = _fields(error, binding)
+    fields = _fields(error, binding) or _only_reference(error, binding, values)
     context = {**error.context, "model": model, "fields": fields}
     if len(fields) == 1:
         context["field"] = fields[0]
@@ -56,10 +56,7 @@ def _text(error: ConstraintError, model: str, what: str, fields: list[str]) -> t
         case ForeignKeyViolationError() if fields:
             return f"{model}.{what} refers to a row that does not exist.", "Create that row first."
         case ForeignKeyViolationError():
-            return (
-                f"A {model} refers to a row that does not exist: {error.message}",
-                "Create that row first.",
-            )
+            return f"A {model} refers to a row that does not exist.", "Create that row first."
         case NotNullViolationError():
             return f"{model}.{' and '.join(fields) or 'a required column'} must not be None.", "Give a value."
         case CheckViolationError():
@@ -86,6 +83,14 @@ def _fields(error: ConstraintError, binding: ModelBinding) -> list[str]:
         prefix = f"fk_{binding.table.name}_"
         return [item.name for item in binding.spec.fields if item.references and constraint == prefix + item.name]
     return []
+
+
+def _only_reference(error: ConstraintError, binding: ModelBinding, values: Mapping[str, Any]) -> list[str]:
+    """The one field that can be meant where the driver names none (SQLite): the only reference that was written."""
+    if not isinstance(error, ForeignKeyViolationError):
+        return []
+    written = [item.name for item in binding.spec.fields if item.references and values.get(item.name) is not None]
+    return written if len(written) == 1 else []
 
 
 def _shown(value: Any) -> str:

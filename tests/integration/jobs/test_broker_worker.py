@@ -10,8 +10,8 @@ import pytest
 from dataflow.errors import JobCanceledError, JobFailedError, JobNotFoundError
 from dataflow.jobs import Broker, Job, JobQueue, JobStatus, keys
 from dataflow.jobs.scripts import Script
+from dataflow.jobs.serializer import write_call
 from dataflow.workflows import Step, Workflow
-from dataflow.workflows.codec import encode
 from tests.integration.jobs.conftest import LIMIT, Burst, Working, until
 from tests.toys import ToyApp, chain, ids
 from worker.link import load_script
@@ -173,14 +173,15 @@ async def test_what_cannot_be_run_fails_with_a_reason_and_the_worker_goes_on(
     entry = "dataflow.jobs.entry.run"
     workflow = {"v": 1, "name": "x", "inputs": {}}
     bad = {
-        "pickle": (b"\x80\x04N.", "format version"),
-        "empty": (b"", "empty"),
+        "pickle": (b"\x80\x04N.", "not DataFlow's"),
+        "empty": (b"", "not DataFlow's"),
+        "format": (write_call(()).replace(b"t.\x01", b"t.\x09"), "format version"),
         "bomb": (b"\x78\x9cnonsense", "decompressed"),
-        "import": (encode(("os.getenv", None, ("HOME",), {})), "os.getenv"),
-        "newer": (encode((entry, None, (), {**workflow, "v": 9})), "version 9"),
-        "unknown": (encode((entry, None, (), {**workflow, "name": "helo"})), "Did you mean 'hello'"),
-        "shape": (encode((entry, None, (), {"v": 1})), "needs a workflow"),
-        "callback": (encode((entry, None, (), {**workflow, "name": "hello"})), "callbacks"),
+        "import": (write_call(("os.getenv", None, ("HOME",), {})), "os.getenv"),
+        "newer": (write_call((entry, None, (), {**workflow, "v": 9})), "version 9"),
+        "unknown": (write_call((entry, None, (), {**workflow, "name": "helo"})), "Did you mean 'hello'"),
+        "shape": (write_call((entry, None, (), {"v": 1})), "needs a workflow"),
+        "callback": (write_call((entry, None, (), {**workflow, "name": "hello"})), "callbacks"),
     }
     jobs = {}
     for name, (data, _) in bad.items():

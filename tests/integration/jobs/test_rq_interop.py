@@ -102,6 +102,21 @@ async def test_rq_reads_results_and_failures(
     assert StartedJobRegistry(queue=stock).count == 0
 
 
+async def test_rq_shows_our_jobs_also_where_it_reads_with_pickle(
+    queue: JobQueue, connection: redis.Redis, burst: Burst
+) -> None:
+    """What rq-dashboard does, which nobody tells of our serializer."""
+    job = await queue.enqueue_async(chain("echo", a=1), meta={"k": "v"})
+    large = await queue.enqueue_async(chain("echo", a="x" * 5_000))
+    await burst()
+    plain = RQJob.fetch(job.id, connection=connection)
+    assert plain.get_call_string() == "dataflow.jobs.entry.run()"
+    assert plain.get_meta() == {}
+    assert plain.return_value() == '{"n0":{"a":1}}'
+    assert "bytes of results" in str(RQJob.fetch(large.id, connection=connection).return_value())
+    assert await large.wait_async(1) == {"n0": {"a": "x" * 5_000}}
+
+
 async def test_rq_requeues_our_failed_job(queue: JobQueue, stock: Queue, burst: Burst) -> None:
     job = await queue.enqueue_async(chain("fail", times=1))
     await burst()
