@@ -126,8 +126,10 @@ def _ints(values: list[Any]) -> list[Any] | None:
 
 
 def _floats(values: list[Any]) -> list[Any] | None:
+    if not all(map(math.isfinite, values)):
+        return None
     # Zero may be negative.
-    return values if 0.0 not in values and all(map(math.isfinite, values)) else None
+    return [value + 0.0 for value in values] if 0.0 in values else values
 
 
 def _decimals(values: list[Any], precision: int, scale: int) -> list[Any] | None:
@@ -138,8 +140,10 @@ def _decimals(values: list[Any], precision: int, scale: int) -> list[Any] | None
             rounded = [value.quantize(step) for value in values]
         except InvalidOperation:
             return None
-    # Zero may be negative; NaN is not equal to itself.
-    return None if 0 in rounded or rounded != values else rounded
+    if rounded != values:  # NaN is not equal to itself
+        return None
+    # Zero may be negative.
+    return [value or abs(value) for value in rounded] if 0 in rounded else rounded
 
 
 def _datetimes(values: list[Any]) -> list[Any] | None:

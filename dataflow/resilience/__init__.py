@@ -1,5 +1,6 @@
-"""What makes a call survive trouble: retry policies now, circuit breakers and shared deadlines with the worker."""
+"""What keeps trouble small: retry policies and deadlines."""
 
+from dataflow.resilience.deadline import Deadline
 from dataflow.resilience.retry import RetryPolicy
 
-__all__ = ["RetryPolicy"]
+__all__ = ["Deadline", "RetryPolicy"]

@@ -56,6 +56,11 @@ class GraphStep:
     timeout: float | None
     retry: RetryPolicy | None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether its node is called without a time limit or tries of its own."""
+        return self.timeout is None and self.retry is None
+
     def accepts(self, name: str) -> bool:
         """Whether a flat run input of that name goes to this step. What its templates read goes where they say."""
         if any(name in template.parameters for template in self.templates):
@@ -72,22 +77,23 @@ class Graph:
     steps: Mapping[str, GraphStep]
     #: Names of workflow parameters that templates read.
     parameters: frozenset[str]
+    #: For each step, how many it waits for.
+    waits: Mapping[str, int]
     catalog: NodeCatalog
     version: int
 
-    def split_inputs(self, inputs: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    def split_inputs(self, inputs: Mapping[str, Any]) -> tuple[Mapping[str, Mapping[str, Any]], Mapping[str, Any]]:
         """Run inputs by step, and the flat ones that templates may read.
 
         Raises:
             InputError: An input goes to no step and no template.
         """
-        by_step: dict[str, dict[str, Any]] = {}
-        flat: dict[str, Any] = {}
-        for name, value in inputs.items():
-            if name in self.steps and isinstance(value, Mapping):
-                by_step.setdefault(name, {}).update(value)
-            else:
-                flat[name] = value
+        flat = {
+            name: value for name, value in inputs.items() if not (name in self.steps and isinstance(value, Mapping))
+        }
+        if not flat:
+            return inputs, flat
+        by_step = {name: dict(value) for name, value in inputs.items() if name not in flat}
         for name, value in flat.items():
             takers = [step.id for step in self.steps.values() if step.accepts(name)]
             if not takers and name not in self.parameters:
@@ -133,7 +139,8 @@ def _build(workflow: Workflow, catalog: NodeCatalog) -> Graph:
         built = _build_step(workflow, step, nodes, needs[step.id], tuple(dependents[step.id]))
         parameters.update(name for template in built.templates for name in template.parameters)
         steps[step.id] = built
-    return Graph(workflow, steps, frozenset(parameters), catalog, catalog.version)
+    waits = {step_id: len(sources) for step_id, sources in needs.items()}
+    return Graph(workflow, steps, frozenset(parameters), waits, catalog, catalog.version)
 
 
 def _build_step(
