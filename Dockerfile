@@ -7,7 +7,7 @@ WORKDIR /app
 COPY pyproject.toml README.md ./
 COPY dataflow dataflow
 COPY worker worker
-RUN pip install --no-cache-dir .
+RUN pip install --no-cache-dir '.[fast]'
 
 # Your app: anything that `dataflow worker module:name` can import from here.
 COPY examples examples

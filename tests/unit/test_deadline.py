@@ -42,18 +42,21 @@ async def test_a_cancellation_from_outside_is_passed_on() -> None:
 
 
 async def test_a_cancellation_from_outside_at_the_same_moment_is_passed_on() -> None:
-    async def both() -> bool:
+    ended: list[bool] = []
+
+    async def both() -> None:
         deadline = Deadline(0)
         task = asyncio.current_task()
         assert task is not None
         try:
             await asyncio.Event().wait()
-        except asyncio.CancelledError:
+        finally:
             task.cancel()
-            return deadline.end()
-        return False
+            ended.append(deadline.end())
 
-    assert await asyncio.create_task(both()) is False
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(both())
+    assert ended == [False]
 
 
 async def test_an_inner_deadline_does_not_end_the_outer_one() -> None:
