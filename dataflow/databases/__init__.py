@@ -11,7 +11,6 @@ from typing import Any
 
 from dataflow.databases.interface import Database, Dialect
 from dataflow.databases.options import DatabaseOptions
-from dataflow.databases.pooled import PooledDatabase
 from dataflow.databases.url import parse_url
 
 __all__ = ["Database", "DatabaseOptions", "Dialect", "open_database"]
@@ -30,14 +29,16 @@ def open_database(url: str, options: DatabaseOptions | None = None) -> Database:
     parsed = parse_url(url)
     overrides: dict[str, Any] = parsed.overrides
     options = replace(options or DatabaseOptions(), **overrides)
+    if parsed.dialect is Dialect.SQLITE:
+        from dataflow.databases.sqlite import SQLiteDatabase
+
+        return SQLiteDatabase(parsed, options)
+    from dataflow.databases.pooled import PooledDatabase
+
     if parsed.dialect is Dialect.POSTGRESQL:
         from dataflow.databases.postgresql import PostgreSQLConnector
 
         return PooledDatabase(Dialect.POSTGRESQL, PostgreSQLConnector(parsed, options))
-    if parsed.dialect is Dialect.MYSQL:
-        from dataflow.databases.mysql import MySQLConnector
+    from dataflow.databases.mysql import MySQLConnector
 
-        return PooledDatabase(Dialect.MYSQL, MySQLConnector(parsed, options))
-    from dataflow.databases.sqlite import SQLiteDatabase
-
-    return SQLiteDatabase(parsed, options)
+    return PooledDatabase(Dialect.MYSQL, MySQLConnector(parsed, options))

@@ -1,11 +1,10 @@
-"""What a model is: ``@db.model`` turns a class into an immutable ModelSpec, and a ModelSpec into a SQLAlchemy Table.
+"""What a model is: ``@db.model`` turns a class into an immutable ModelSpec, ``tables`` that into a SQLAlchemy Table.
 
 This room knows SQLAlchemy's schema objects but no driver and no connection.
 """
 
 from dataflow.models.declaration import Field, declare
 from dataflow.models.spec import Features, FieldSpec, ForeignKey, IndexSpec, ModelSpec, RelationSpec
-from dataflow.models.tables import build_table
 from dataflow.models.types import FieldType, Kind
 
 __all__ = [
@@ -18,6 +17,5 @@ __all__ = [
     "Kind",
     "ModelSpec",
     "RelationSpec",
-    "build_table",
     "declare",
 ]

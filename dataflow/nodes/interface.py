@@ -13,8 +13,6 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
 from dataflow.errors import MissingParameterError, TypeMismatchError, UnknownParameterError, did_you_mean
 
 #: Name of the control parameter that only orders a node after others; several connections may lead to it.
@@ -74,8 +72,12 @@ class Parameter:
     templates: TemplateUse = TemplateUse.REPLACE
 
     @cached_property
-    def _adapter(self) -> TypeAdapter[Any]:
-        return TypeAdapter(self.annotation, config=ConfigDict(strict=True, arbitrary_types_allowed=True))
+    def _validate(self) -> Callable[[Any], Any]:
+        # Declaring needs no pydantic, only checking does; it takes a while to import.
+        from pydantic import ConfigDict, TypeAdapter
+
+        config = ConfigDict(strict=True, arbitrary_types_allowed=True)
+        return TypeAdapter(self.annotation, config=config).validate_python
 
     def check(self, value: Any, node_type: str) -> Any:
         """``value`` as the node takes it.
@@ -87,8 +89,11 @@ class Parameter:
             return self.coerce(value)
         if self.annotation is Any:
             return value
+        validate = self._validate
+        from pydantic import ValidationError
+
         try:
-            return self._adapter.validate_python(value)
+            return validate(value)
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(str(part) for part in (self.name, *problem["loc"]))

@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
-
 from dataflow.errors import DatabaseUnavailableError, InputError, TransientDatabaseError, did_you_mean
 
 Result = TypeVar("Result")
@@ -61,6 +59,9 @@ class RetryPolicy:
 
     async def call(self, function: Callable[[], Awaitable[Result]]) -> Result:
         """Await ``function()``, again after each transient error until the tries are used up; then that error."""
+        # Most programs never retry here; the first that does imports tenacity.
+        from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
         tries = AsyncRetrying(
             stop=stop_after_attempt(self.max_attempts),
             wait=wait_random_exponential(multiplier=self.base_delay, max=self.max_delay, exp_base=self.multiplier),

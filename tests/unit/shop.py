@@ -8,7 +8,8 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from dataflow.databases.interface import Dialect
-from dataflow.models import Field, build_table, declare
+from dataflow.models import Field, declare
+from dataflow.models.tables import build_table
 from dataflow.queries.codecs import ModelCodec
 
 

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from dataflow.databases.interface import Capabilities, Database
 from dataflow.errors import MissingTableError, ModelError, SchemaMismatchError
-from dataflow.models import ModelSpec, build_table
+from dataflow.models import ModelSpec
+from dataflow.models.tables import build_table
 from dataflow.nodes.generated.binding import ModelBinding
 
 
