@@ -3,7 +3,8 @@
 This room knows SQLAlchemy's schema objects but no driver and no connection.
 """
 
-from dataflow.models.declaration import Field, declare
+from dataflow.models.declaration import declare
+from dataflow.models.options import Field
 from dataflow.models.spec import Features, FieldSpec, ForeignKey, IndexSpec, ModelSpec, RelationSpec
 from dataflow.models.types import FieldType, Kind
 
