@@ -141,7 +141,7 @@ class Broker:
 def unavailable(masked_url: str, problem: Exception | str) -> BrokerUnavailableError:
     """The error of a broker that cannot be used, with what to check."""
     return BrokerUnavailableError(
-        f"The broker at {masked_url} cannot be used: {str(problem) or type(problem).__name__}.",
+        f"The broker at {masked_url} cannot be used: {str(problem).rstrip('.') or type(problem).__name__}.",
         hint="Check that the server runs and has memory left, and that REDIS_URL names its host, port and password.",
         url=masked_url,
     )
