@@ -22,6 +22,10 @@ from dataflow.queries.updates import Updates
 NO_COLLATIONS: Mapping[str, str] = {}
 
 
+#: Where SQLAlchemy leaves room for a list of values whose length is known when the statement runs.
+LISTED = "__[POSTCOMPILE_p0]"
+
+
 class BulkPlans:
     """Makes the plans of one model.
 
@@ -93,14 +97,15 @@ class BulkPlans:
         values = {name: binds.next(self._table.c[name].type) for name in names}
         return self._compile(sa.insert(self._table).values(values).inline())
 
-    def delete_source(self) -> Plan:
-        """Over a source of ids: delete the rows that have them."""
-        binds = Binds()
-        if self._dialect is Dialect.POSTGRESQL:
-            ids = binds.next(postgresql.ARRAY(self._id.type))
-            return self._compile(sa.delete(self._table).where(self._id == sa.any_(ids)))
-        key = [self._id.name]
-        return self._compile(sa.delete(self._table).where(self._same(key, self._source(key, binds))))
+    def delete_array(self) -> Plan:
+        """Delete the rows whose ids are in an array."""
+        ids = Binds().next(postgresql.ARRAY(self._id.type))
+        return self._compile(sa.delete(self._table).where(self._id == sa.any_(ids)))
+
+    def delete_listed(self) -> Plan:
+        """Delete the rows with these ids, as a list in the text: LISTED stands for the placeholders of all of them."""
+        ids = sa.bindparam("p0", type_=self._id.type, expanding=True)
+        return self._compile(sa.delete(self._table).where(self._id.in_(ids)))
 
     def delete_row(self) -> Plan:
         """Per row: delete the row that has the id."""

@@ -330,6 +330,13 @@ async def test_delete_by_ids_of_other_types(shop: Shop) -> None:
     assert await column(shop, "id", Tag) == ["A"]
 
 
+async def test_delete_by_more_text_than_one_statement_holds(shop: Shop) -> None:
+    ids = [f"{number:0700}" for number in range(5_000)]
+    await shop.run(BulkCreateNode, Tag, data=[{"id": row_id, "label": "x"} for row_id in [*ids, "kept"]])
+    assert (await shop.run(BulkDeleteNode, Tag, ids=ids, batch_size=5_000))["deleted"] == 5_000
+    assert await column(shop, "id", Tag) == ["kept"]
+
+
 async def test_a_delete_of_everything_wants_to_be_confirmed(shop: Shop) -> None:
     await stock(shop)
     for where in ({}, {"$and": [{}]}, {"sku": {"$nin": []}}):

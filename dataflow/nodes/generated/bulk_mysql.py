@@ -9,11 +9,13 @@ from dataflow.databases.interface import Executor
 from dataflow.errors import DatabaseError, TransientDatabaseError, UniqueViolationError
 from dataflow.nodes.generated.bulk_writer import BulkWriter, Written
 from dataflow.queries.bulk_block import Block
-from dataflow.queries.bulk_plans import BulkPlans
+from dataflow.queries.bulk_plans import LISTED, BulkPlans
 from dataflow.queries.bulk_source import source_arguments
 
 #: Rows in one statement whose ids are counted from the first.
 MAX_ROWS = 1_000
+#: Ids in the list of one statement.
+MAX_IDS = 50_000
 #: Bytes of text in it, about; well under the usual max_allowed_packet of 16 MB.
 MAX_BYTES = 2_000_000
 _COLLATIONS = (
@@ -69,10 +71,14 @@ class MySQLBulkWriter(BulkWriter):
         return await self._run_source(run, plan.sql, block, [self.id_name, *changes])
 
     async def delete(self, run: Executor, ids: list[Any]) -> int:
-        plan = self.plan("bulk delete", (), (await self._makes(run)).delete_source)
+        # Faster than a join with JSON_TABLE, whose rows have no index; and one long list is faster than several.
+        plan = self.plan("bulk delete", (), self.makes.delete_listed)
+        widest = max((len(row_id) for row_id in ids if isinstance(row_id, str)), default=0) + 20
+        step = min(MAX_IDS, MAX_BYTES // widest)
         deleted = 0
-        for _, arguments in source_arguments([ids], self.binding.database.dialect):
-            deleted += (await run.execute(plan.sql, arguments)).rows
+        for start in range(0, len(ids), step):
+            part = ids[start : start + step]
+            deleted += (await run.execute(plan.sql.replace(LISTED, ", ".join(["%s"] * len(part))), part)).rows
         return deleted
 
     async def _makes(self, run: Executor) -> BulkPlans:

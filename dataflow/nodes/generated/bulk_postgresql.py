@@ -54,5 +54,5 @@ class PostgreSQLBulkWriter(BulkWriter):
         return (await run.execute(plan.sql, columns)).rows
 
     async def delete(self, run: Executor, ids: list[Any]) -> int:
-        plan = self.plan("bulk delete", (), self.makes.delete_source)
+        plan = self.plan("bulk delete", (), self.makes.delete_array)
         return (await run.execute(plan.sql, [ids])).rows

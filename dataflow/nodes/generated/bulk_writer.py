@@ -9,7 +9,8 @@ insert, ids wanted  INSERT … SELECT unnest          multi-row VALUES, ids coun
 skip                ON CONFLICT DO NOTHING          find and lock, insert the rest  ON CONFLICT DO NOTHING
 upsert              ON CONFLICT DO UPDATE           find and lock, insert the       update all, insert those that
                                                     rest, update the found          were not there
-update, delete      join with unnest                join with JSON_TABLE            executemany
+update              join with unnest                join with JSON_TABLE            executemany
+delete              ids in an array                 ids listed in the text          executemany
 ==================  ==============================  ==============================  ==================================
 
 On all three a row is found by its conflict key alone; that it violates another unique key is an error, which is why
