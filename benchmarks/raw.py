@@ -48,7 +48,6 @@ class Raw(Protocol):
     async def bulk_update(self, rows: Sequence[dict[str, Any]]) -> object: ...
     async def bulk_delete(self, ids: Sequence[int]) -> object: ...
     async def run(self, sql: str) -> None: ...
-    async def ids(self) -> list[int]: ...
     async def close(self) -> None: ...
 
 
@@ -150,10 +149,6 @@ class RawPostgreSQL:
     async def run(self, sql: str) -> None:
         async with self.pool.take() as connection:
             await connection.execute(sql)
-
-    async def ids(self) -> list[int]:
-        async with self.pool.take() as connection:
-            return [row[0] for row in await connection.fetch("SELECT id FROM bench_rows ORDER BY id")]
 
     async def close(self) -> None:
         for connection in self.pool.all:
@@ -279,12 +274,6 @@ class RawMySQL:
     async def run(self, sql: str) -> None:
         await self._execute(sql, ())
 
-    async def ids(self) -> list[int]:
-        async with self.pool.take() as connection:
-            cursor = await connection.cursor()
-            await cursor.execute("SELECT id FROM bench_rows ORDER BY id")
-            return [row[0] for row in await cursor.fetchall()]
-
     async def close(self) -> None:
         for connection in self.pool.all:
             connection.close()
@@ -386,10 +375,6 @@ class RawSQLite:
 
     async def run(self, sql: str) -> None:
         await self._call(self.writer, lambda c: c.execute(sql).fetchall())
-
-    async def ids(self) -> list[int]:
-        rows = await self._call(self.writer, lambda c: c.execute("SELECT id FROM bench_rows ORDER BY id").fetchall())
-        return [row[0] for row in rows]
 
     async def close(self) -> None:
         for connection in (*self.writer.all, *self.readers.all):

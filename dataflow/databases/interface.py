@@ -38,15 +38,11 @@ class Capabilities:
     Attributes:
         server: Its name and version, such as ``"MariaDB 10.11.19"``.
         insert_returning: ``INSERT … RETURNING`` works.
-        update_returning: ``UPDATE … RETURNING`` works.
-        delete_returning: ``DELETE … RETURNING`` works.
         text_collation: Name of the collation that compares text by code point, trailing spaces included.
     """
 
     server: str
     insert_returning: bool
-    update_returning: bool
-    delete_returning: bool
     text_collation: str
 
 

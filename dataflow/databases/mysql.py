@@ -100,9 +100,9 @@ class MySQLSession(PooledSession):
         number = ".".join(map(str, version))
         if mariadb:
             collation = "utf8mb4_nopad_bin" if version >= (10, 2) else "utf8mb4_bin"
-            return Capabilities(f"MariaDB {number}", version >= (10, 5), False, True, collation)
+            return Capabilities(f"MariaDB {number}", version >= (10, 5), collation)
         collation = "utf8mb4_0900_bin" if version >= (8, 0, 17) else "utf8mb4_bin"
-        return Capabilities(f"MySQL {number}", False, False, False, collation)
+        return Capabilities(f"MySQL {number}", False, collation)
 
     def is_closed(self) -> bool:
         # Like aiomysql's own pool: a reader at its end is a server that hung up.

@@ -85,8 +85,6 @@ class PostgreSQLSession(PooledSession):
         return Capabilities(
             server=f"PostgreSQL {version.major}.{version.minor}",
             insert_returning=True,
-            update_returning=True,
-            delete_returning=True,
             text_collation="C",
         )
 

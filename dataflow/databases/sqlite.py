@@ -120,7 +120,7 @@ class SQLiteDatabase(Runner):
             row = await self.fetch_one("SELECT sqlite_version()")
             assert row is not None
             returning = tuple(map(int, row[0].split("."))) >= (3, 35)
-            self._capabilities = Capabilities(f"SQLite {row[0]}", returning, returning, returning, "BINARY")
+            self._capabilities = Capabilities(f"SQLite {row[0]}", returning, "BINARY")
         return self._capabilities
 
     async def existing_columns(self, tables: Sequence[str]) -> dict[str, set[str]]:

@@ -37,7 +37,6 @@ if not re.fullmatch(r"[A-Za-z0-9_.:{}-]+", PREFIX):
     )
 
 QUEUES = f"{PREFIX}:queues"
-LEASES = f"{PREFIX}:dataflow:leases"
 
 
 def queue(name: str) -> str:

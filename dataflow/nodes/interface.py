@@ -89,12 +89,13 @@ class Parameter:
             return self.coerce(value)
         if self.annotation is Any:
             return value
-        validate = self._validate
-        from pydantic import ValidationError
-
         try:
-            return validate(value)
-        except ValidationError as error:
+            return self._validate(value)
+        except ValueError as error:
+            from pydantic import ValidationError
+
+            if not isinstance(error, ValidationError):
+                raise
             problem = error.errors()[0]
             where = ".".join(str(part) for part in (self.name, *problem["loc"]))
             raise TypeMismatchError(

@@ -65,15 +65,7 @@ class Workflow:
     @cached_property
     def incoming(self) -> Mapping[str, tuple[Edge, ...]]:
         """Step id → edges that feed it."""
-        return self._group("target")
-
-    @cached_property
-    def outgoing(self) -> Mapping[str, tuple[Edge, ...]]:
-        """Step id → edges that it feeds."""
-        return self._group("source")
-
-    def _group(self, end: str) -> Mapping[str, tuple[Edge, ...]]:
         groups: dict[str, list[Edge]] = {step.id: [] for step in self.steps}
         for edge in self.edges:
-            groups[getattr(edge, end)].append(edge)
+            groups[edge.target].append(edge)
         return MappingProxyType({step_id: tuple(edges) for step_id, edges in groups.items()})

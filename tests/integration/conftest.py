@@ -6,6 +6,7 @@ import pytest
 
 from dataflow.databases import open_database
 from dataflow.databases.interface import Database
+from tests.integration.bulk_models import Shop, open_shop
 from tests.integration.databases import PLAYERS, TEAMS
 
 
@@ -22,3 +23,10 @@ async def team_database(empty_database: Database) -> Database:
     """A database with the tables ``teams`` and ``players``."""
     await empty_database.create_tables([TEAMS, PLAYERS])
     return empty_database
+
+
+@pytest.fixture
+async def shop(database_url: str) -> AsyncIterator[Shop]:
+    """The models of the bulk tests, on each of the three databases in turn."""
+    async with open_shop(database_url) as shop:
+        yield shop

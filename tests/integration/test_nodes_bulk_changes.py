@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -28,12 +27,6 @@ from dataflow.nodes.generated.bulk_delete import BulkDeleteNode
 from dataflow.nodes.generated.bulk_update import BulkUpdateNode
 from dataflow.nodes.generated.bulk_upsert import BulkUpsertNode
 from tests.integration.bulk_models import Account, Event, Everything, Product, Shop, Status, Tag, open_shop
-
-
-@pytest.fixture
-async def shop(database_url: str) -> AsyncIterator[Shop]:
-    async with open_shop(database_url) as shop:
-        yield shop
 
 
 async def stock(shop: Shop, count: int = 5) -> list[int]:

@@ -23,12 +23,6 @@ from dataflow.nodes.generated.bulk_create import BulkCreateNode
 from tests.integration.bulk_models import Account, Event, Everything, Product, Shop, Status, Tag, open_shop
 
 
-@pytest.fixture
-async def shop(database_url: str) -> AsyncIterator[Shop]:
-    async with open_shop(database_url) as shop:
-        yield shop
-
-
 async def create(shop: Shop, data: Any, model: type[Any] = Product, **inputs: Any) -> dict[str, Any]:
     return await shop.run(BulkCreateNode, model, data=data, **inputs)
 

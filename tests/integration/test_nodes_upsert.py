@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -23,12 +22,6 @@ from dataflow.errors import (
 )
 from dataflow.nodes.generated.upsert import UpsertNode
 from tests.integration.bulk_models import Account, Event, Everything, Product, Shop, Tag, open_shop
-
-
-@pytest.fixture
-async def shop(database_url: str) -> AsyncIterator[Shop]:
-    async with open_shop(database_url) as shop:
-        yield shop
 
 
 async def upsert(shop: Shop, model: type[Any] = Product, **inputs: Any) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class Plug(PooledSession):
         return not self.closed and self.socket.usable_after_cancel
 
     async def capabilities(self) -> Capabilities:
-        raise NotImplementedError
+        raise AssertionError("a pool has no use for them")
 
     async def close(self) -> None:
         await self.socket.step()
