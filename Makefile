@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench format clean
+.PHONY: help install demo test check meaning bench chaos format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,8 +35,14 @@ check: $(INSTALLED) ## What CI runs: format, lint, types, import rules, tests
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest
 
-bench: $(INSTALLED) ## Nodes beside the raw drivers, in one run
+meaning: $(INSTALLED) ## Compare the databases with plain Python, on other random plays every time: 20 minutes
+	$(BIN)/python -m pytest tests/integration/meaning --hypothesis-profile=long
+
+bench: $(INSTALLED) ## Nodes beside the raw drivers and SQLAlchemy Core, in one run
 	$(BIN)/python -m benchmarks
+
+chaos: $(INSTALLED) ## 10,000 jobs while workers and Redis are killed, then 100,000 for leaks; some minutes
+	$(BIN)/python -m tests.fault.chaos
 
 format: $(INSTALLED) ## Put the code into shape
 	$(BIN)/ruff format .

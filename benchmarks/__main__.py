@@ -1,24 +1,28 @@
-"""`python -m benchmarks`: the node rows of the design's budgets, raw driver beside node, on private servers."""
+"""`python -m benchmarks`: nodes beside the raw drivers and SQLAlchemy Core, on private servers."""
 
 from __future__ import annotations
 
 import asyncio
 import platform
+import sys
 import tempfile
 from contextlib import ExitStack
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
+import sqlalchemy
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import Comparison
-from benchmarks.nodes import compare_nodes
+from benchmarks.suite import FULL, POOL, QUICK, Suite
 from dataflow.loop_thread import new_event_loop
 from tests.servers import MariaDBServer, PostgreSQLServer
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 120)
 
 _SERVERS = {"postgresql": PostgreSQLServer, "mysql": MariaDBServer}
 
@@ -26,21 +30,32 @@ _SERVERS = {"postgresql": PostgreSQLServer, "mysql": MariaDBServer}
 def main(
     databases: Annotated[str, typer.Option(help="Which, comma-separated.")] = "postgresql,mysql,sqlite",
     quick: Annotated[bool, typer.Option(help="Fewer calls: a look, not a measurement.")] = False,
+    only: Annotated[str, typer.Option(help="Part of the names of the rows to measure.")] = "",
 ) -> None:
-    """Print raw calls per second, ours, and the ratio beside the design's budget."""
+    """Print rates of the raw driver, SQLAlchemy Core and ours, and our ratio to raw beside the design's budget."""
+    console.print(
+        f"Python {platform.python_version()}, {_event_loop()}, SQLAlchemy {sqlalchemy.__version__}, {POOL} connections"
+        " per side. Rates are calls or rows per second, medians of rounds; ratios are to raw."
+    )
     for dialect in databases.split(","):
         with ExitStack() as stack:
             url = _server(dialect, stack)
-            title = f"{dialect}, Python {platform.python_version()}, rates per second, median of rounds"
             rows: list[Comparison] = []
 
             def report(row: Comparison, rows: list[Comparison] = rows) -> None:
                 rows.append(row)
-                console.print(f"  {row.what}: {row.ratio:.0%}", style="dim")
+                console.print(f"  {row.what}: {row.ratios['ours']:.0%}", style="dim")
 
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
-                runner.run(compare_nodes(dialect, url, report, quick=quick))
-            console.print(_table(title, rows))
+                runner.run(Suite(dialect, url, QUICK if quick else FULL, only, report).run())
+            console.print(_table(dialect, rows))
+
+
+def _event_loop() -> str:
+    try:
+        return f"uvloop {version('uvloop')}"
+    except PackageNotFoundError:
+        return "asyncio's own event loop (uvloop is not installed)"
 
 
 def _server(dialect: str, stack: ExitStack) -> str:
@@ -54,13 +69,14 @@ def _server(dialect: str, stack: ExitStack) -> str:
 
 
 def _table(title: str, rows: list[Comparison]) -> Table:
-    table = Table("what", "raw/s", "ours/s", "ratio", "budget", "met", title=title)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = Table("what", "raw/s", "Core/s", "ours/s", "Core/raw", "ours/raw", "budget", title=title, box=box.MARKDOWN)
+    for column in table.columns:
+        column.no_wrap = True
+        column.justify = "left" if column.header == "what" else "right"
     for row in rows:
-        met = {None: "", True: "yes", False: "NO"}[row.met]
-        budget = "" if row.budget is None else f"{row.budget:.0%}"
-        table.add_row(row.what, f"{row.raw:,.0f}", f"{row.ours:,.0f}", f"{row.ratio:.0%}", budget, met)
+        rates = [f"{rate:,.0f}" for rate in row.rates.values()]
+        ours = f"{row.ratios['ours']:.0%}" if row.met else f"[bold red]missed {row.ratios['ours']:.0%}[/]"
+        table.add_row(row.what, *rates, f"{row.ratios['Core']:.0%}", ours, f"{row.budget:.0%}")
     return table
 
 

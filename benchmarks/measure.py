@@ -1,76 +1,97 @@
-"""Measuring two ways of doing one thing, side by side.
+"""Measuring several ways of doing one thing, side by side.
 
-Both sides take turns in one process on one server, round by round, so that what else the machine does hits both; the
-result is the median of the rounds' ratios, never a comparison of two runs.
+The sides take turns in one process on one server, round by round, so that what else the machine does hits all of them;
+the result is the median of the rounds' ratios, never a comparison of two runs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
+from statistics import median
 
 Call = Callable[[int], Awaitable[object]]
+
+#: Seconds after which a side sits out the rounds that are left, once it has been measured.
+PATIENCE = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One row of the table. Rates are units (calls, or rows) per second."""
+    """One row of the table.
+
+    Attributes:
+        what: Label.
+        rates: Units (calls, or rows) per second of each side.
+        ratios: The same as a share of the first side's.
+        budget: The least ratio of the last side that the design asks for.
+    """
 
     what: str
-    raw: float
-    ours: float
-    ratio: float
+    rates: Mapping[str, float]
+    ratios: Mapping[str, float]
     budget: float | None
 
     @property
     def met(self) -> bool | None:
-        return None if self.budget is None else self.ratio >= self.budget
+        return None if self.budget is None else list(self.ratios.values())[-1] >= self.budget
 
 
 async def compare(
     what: str,
-    raw: Call,
-    ours: Call,
+    sides: Mapping[str, Call],
     *,
     calls: int,
+    rounds: int,
     concurrency: int = 1,
     units: int = 1,
-    rounds: int = 7,
     budget: float | None = None,
-    before: Callable[[], Awaitable[None]] | None = None,
+    before: Callable[[], Awaitable[None]],
 ) -> Comparison:
     """Time ``calls`` calls of each side per round; a call gets a number no other call of its side gets.
 
     Args:
         what: Label.
-        raw: The hand-written side.
-        ours: The node.
+        sides: The yardstick first, ours last.
         calls: Calls per round and side.
+        rounds: Rounds after one that warms up.
         concurrency: Calls under way at once.
         units: What one call counts for (rows of a bulk call).
-        rounds: Rounds after one that warms up.
-        budget: The least ratio ours / raw that the design asks for.
+        budget: See Comparison.
         before: Prepares each side's turn, untimed.
     """
-    ratios, raw_rates, our_rates = [], [], []
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    ratios: dict[str, list[float]] = {name: [] for name in sides}
+    spent = dict.fromkeys(sides, 0.0)
+    first = next(iter(sides))
     for turn in range(rounds + 1):
-        rates = {}
-        sides = (("raw", raw), ("ours", ours)) if turn % 2 else (("ours", ours), ("raw", raw))
-        for name, call in sides:
-            if before is not None:
-                await before()
-            rates[name] = calls * units / await _time(call, turn * calls, calls, concurrency)
+        measured = {}
+        for name in _rotated(list(sides), turn):
+            if spent[name] > PATIENCE and rates[name]:
+                continue
+            await before()
+            seconds = await _time(sides[name], turn * calls, calls, concurrency)
+            spent[name] += seconds
+            measured[name] = calls * units / seconds
         if turn:
-            ratios.append(rates["ours"] / rates["raw"])
-            raw_rates.append(rates["raw"])
-            our_rates.append(rates["ours"])
+            for name, rate in measured.items():
+                rates[name].append(rate)
+                ratios[name].append(rate / measured[first])
     return Comparison(
-        what, statistics.median(raw_rates), statistics.median(our_rates), statistics.median(ratios), budget
+        what,
+        {name: median(found) for name, found in rates.items()},
+        {name: median(found) for name, found in ratios.items()},
+        budget,
     )
+
+
+def _rotated(names: list[str], turn: int) -> list[str]:
+    start = turn % len(names)
+    return list(islice(chain(names, names), start, start + len(names)))
 
 
 async def _time(call: Call, first: int, calls: int, concurrency: int) -> float:

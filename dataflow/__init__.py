@@ -5,6 +5,7 @@ from dataflow.errors import DataFlowError, WorkflowExecutionError, WorkflowValid
 from dataflow.jobs import Job, JobQueue
 from dataflow.models import Field
 from dataflow.nodes import BaseDataFlowNode
+from dataflow.nodes.current import current_job, current_run
 from dataflow.resilience import RetryPolicy
 from dataflow.runtime import AsyncLocalRuntime, LocalRuntime
 from dataflow.workflows import Workflow, WorkflowBuilder
@@ -26,4 +27,6 @@ __all__ = [
     "WorkflowExecutionError",
     "WorkflowValidationError",
     "__version__",
+    "current_job",
+    "current_run",
 ]

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
+from dataflow.actors import OffersActors
 from dataflow.databases.interface import PoolMetrics
 from dataflow.errors import NodeNotFoundError, did_you_mean
 from dataflow.jobs import Broker, Job, JobQueue
+from dataflow.jobs.breakers import BrokerStore
 from dataflow.loop_thread import close_at_exit, run_sync
 from dataflow.models import ModelSpec, declare
 from dataflow.nodes import BaseDataFlowNode, CustomNode, process_catalog
 from dataflow.nodes.interface import Node
+from dataflow.resilience import Breakers, CircuitBreaker, CircuitBreakerConfig
 from dataflow.workflows import Workflow, WorkflowBuilder
+
+if TYPE_CHECKING:
+    from dataflow.nodes.generated.explain import Explanation
 
 Model = TypeVar("Model", bound=type[Any])
 WorkflowFactory = TypeVar("WorkflowFactory", bound=Callable[[], Workflow | WorkflowBuilder])
 
 
-class DataFlow:
+class DataFlow(OffersActors):
     """Models on a database, and the nodes, workflows and queues that belong to them.
 
     Making one, and declaring models, opens no connection, starts no thread and writes no file.
@@ -44,20 +50,28 @@ class DataFlow:
     def __init__(self, database_url: str | None = None, *, name: str = "default", **settings: Any) -> None:
         # What only an instance needs is imported by the first one: it is half of what the library takes to import.
         from dataflow.databases import open_database
+        from dataflow.databases.pool_manager import PoolManager
         from dataflow.nodes.generated import generated_nodes
         from dataflow.nodes.generated.schema import Schema
-        from dataflow.settings import load_settings
+        from dataflow.settings import database_breaker, load_settings
 
         if database_url is not None:
             settings["database_url"] = database_url
         self.name = name
         self.settings = load_settings(settings)
-        self.database = open_database(self.settings.database_url, self.settings.database_options())
-        self._schema = Schema(self.database, may_create=self.settings.may_create_tables)
+        self.breakers = Breakers(BrokerStore(lambda: self.broker) if self.settings.redis_url else None)
+        self.database = open_database(
+            self.settings.database_url, self.settings.database_options(), database_breaker(self.settings, self.breakers)
+        )
+        self._pool_manager = PoolManager(self.database)
+        self._schema = Schema(
+            self.database, may_create=self.settings.may_create_tables, cursor_secret=self.settings.cursor_key
+        )
         self._generate = generated_nodes
         self._nodes: dict[str, Node] = {}
         self._workflows: dict[str, Workflow] = {}
         self._broker: Broker | None = None
+        self._signing_keys = self.settings.signatures()
         process_catalog.add(self)
         close_at_exit(self)
 
@@ -110,6 +124,7 @@ class DataFlow:
                 known=self.models,
                 strict=strict,
                 skip_validation=skip_validation,
+                multi_tenant=self.settings.multi_tenant,
                 local_names=local_names,
             )
             self._nodes.update(self._generate(self._schema.add(spec)))
@@ -121,6 +136,84 @@ class DataFlow:
         """Offer a class of yours as a node type, under its own name or ``name``; also usable as a decorator."""
         self._nodes[name or cls.__name__] = CustomNode(cls, name or cls.__name__, self.database)
         return cls
+
+    # Rows and statements
+
+    def stream(
+        self,
+        model: str,
+        *,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002
+        sort: Any = None,
+        fields: Sequence[str] | None = None,
+        page_size: int = 2_000,
+        tenant_id: str | None = None,
+        include_deleted: bool = False,
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """All rows of a list, one at a time, in the memory of one page: for exports, and as ``data`` of bulk nodes.
+
+        It is not one snapshot: each page is read when its turn comes, and no connection is held in between, so rows
+        that are inserted or deleted meanwhile may be there or not; a row that stays, and whose sort keys do, comes
+        exactly once. A ``:memory:`` database has one connection, so what holds a transaction of it, as a bulk node
+        without ``on_error="continue"`` does, cannot read a stream of it meanwhile.
+
+        Args:
+            model: Name of a model, or type of its List node.
+            filter: As List takes it.
+            sort: As List takes it; default newest id first.
+            fields: As List takes it.
+            page_size: Rows read at a time.
+            tenant_id: Whose rows, of a multi-tenant model.
+            include_deleted: Also rows that were soft-deleted.
+
+        Raises:
+            NodeNotFoundError: There is no such model.
+            InputError: A parameter is wrong.
+
+        Example:
+            >>> async for user in db.stream("User", filter={"active": True}):
+            ...     print(user["name"])
+        """
+        from dataflow.nodes.generated.stream import stream_rows
+
+        return stream_rows(
+            self._nodes,
+            model,
+            filter=filter,
+            sort=sort,
+            fields=fields,
+            page_size=page_size,
+            tenant_id=tenant_id,
+            include_deleted=include_deleted,
+        )
+
+    def explain(self, node_type: str, params: Mapping[str, Any], *, tenant_id: str | None = None) -> Explanation:
+        """What a node of a model would do in the database: its statements, their values, and the database's plans.
+
+        Nothing is changed. The node's reads are run; at its first write the explanation ends, with the plan of it.
+
+        Args:
+            node_type: Such as ``"UserListNode"``.
+            params: The node's parameters.
+            tenant_id: Whose rows, of a multi-tenant model.
+
+        Raises:
+            NodeNotFoundError: There is no such node type.
+            InputError: The node is not a model's, or a parameter is wrong.
+            MissingTableError: The model's table is not there yet.
+
+        Example:
+            >>> print(db.explain("UserListNode", {"filter": {"email": "a@b.example"}}))
+        """
+        return run_sync(self.explain_async(node_type, params, tenant_id=tenant_id))
+
+    async def explain_async(
+        self, node_type: str, params: Mapping[str, Any], *, tenant_id: str | None = None
+    ) -> Explanation:
+        """``explain`` for async code."""
+        from dataflow.nodes.generated.explain import explain_node
+
+        return await explain_node(self._schema, self._nodes, node_type, params, tenant_id)
 
     # Workflows
 
@@ -159,16 +252,42 @@ class DataFlow:
     def broker(self) -> Broker:
         """The Redis that this instance's queues are in; connects when first used."""
         if self._broker is None:
-            self._broker = Broker(self.settings.redis_url)
+            self._broker = Broker(self.settings.broker_url())
         return self._broker
 
-    def queue(self, name: str = "default", url: str | None = None) -> JobQueue:
-        """A queue of workflows, in this instance's broker or the one at ``url``."""
-        return JobQueue(name, Broker(url) if url else self.broker, self.find_workflow)
+    def queue(self, name: str = "default", url: str | None = None, *, default_timeout: float | None = None) -> JobQueue:
+        """A queue of workflows, in this instance's broker or the one at ``url``.
+
+        Args:
+            name: Its name.
+            url: ``redis://…``.
+            default_timeout: Seconds that a job may run where it does not say; None leaves it to the worker.
+        """
+        broker = Broker(self.settings.broker_url(url)) if url else self.broker
+        return JobQueue(
+            name,
+            broker,
+            self.find_workflow,
+            default_timeout=default_timeout,
+            signing_keys=self._signing_keys,
+            limits=self.settings.payload_limits(),
+        )
 
     def job(self, job_id: str) -> Job:
         """A job by its id; nothing is asked of the broker yet."""
         return Job(job_id, self.broker, self.find_workflow)
+
+    # Dependencies
+
+    def breaker(self, name: str, config: CircuitBreakerConfig | None = None, *, shared: bool = False) -> CircuitBreaker:
+        """The circuit breaker of a dependency of yours: ``await db.breaker("payments").execute(charge, order)``.
+
+        It is made when first asked for; ``breakers`` has them all. ``shared`` ones of one name act as one.
+
+        Raises:
+            ConfigurationError: It exists with another config, or is to be shared and REDIS_URL is not set.
+        """
+        return self.breakers.provide(name, config, shared=shared)
 
     # Tables and connections
 
@@ -181,7 +300,7 @@ class DataFlow:
         return await self._schema.create_all()
 
     def pool_metrics(self) -> PoolMetrics:
-        """State of this instance's connection pool."""
+        """State of this instance's connection pool; the guides' ``db._pool_manager.get_pool_metrics(url)``."""
         return self.database.pool_metrics()
 
     def close(self) -> None:

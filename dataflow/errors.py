@@ -12,7 +12,8 @@
     │   ├── UnknownFieldError           DF-106
     │   ├── UnknownOperatorError        DF-107
     │   ├── InvalidFilterError          DF-108
-    │   └── ConfirmationRequiredError   DF-109  a bulk change would touch every row
+    │   ├── ConfirmationRequiredError   DF-109  a bulk change would touch every row
+    │   └── TenantError                 DF-110  a run names no tenant, or a row is another tenant's
     ├── WorkflowError                   DF-200
     │   ├── WorkflowValidationError     DF-201  the graph cannot be built
     │   ├── NodeNotFoundError           DF-202  no such node type
@@ -33,10 +34,13 @@
     │       └── CheckViolationError     DF-514
     ├── RecordError                     DF-700
     │   ├── RecordNotFoundError         DF-703
-    │   └── MultipleRecordsError        DF-704  a filter for one row matched several
+    │   ├── MultipleRecordsError        DF-704  a filter for one row matched several
+    │   └── VersionConflictError        DF-705  the row has changed since it was read
+    ├── BreakerOpenError                DF-900  a dependency did not answer lately, and is not called for now
     └── JobError                        DF-800
         ├── BrokerUnavailableError      DF-801
         ├── PayloadError                DF-802  a job's payload cannot be read
+        │   └── SignatureError          DF-810  a job is not, or not any more, what its producer signed
         ├── JobNotFoundError            DF-803
         ├── DuplicateJobError           DF-804  unique=True and the job id exists
         ├── JobFailedError              DF-805
@@ -132,6 +136,10 @@ class InvalidFilterError(InputError):
 
 class ConfirmationRequiredError(InputError):
     code = "DF-109"
+
+
+class TenantError(InputError):
+    code = "DF-110"
 
 
 class WorkflowError(DataFlowError):
@@ -270,6 +278,23 @@ class MultipleRecordsError(RecordError):
     code = "DF-704"
 
 
+class VersionConflictError(RecordError):
+    """``context`` has ``expected``, the version that was asked for, and ``actual``, the row's own."""
+
+    code = "DF-705"
+
+
+class BreakerOpenError(DataFlowError):
+    """A circuit breaker is open; nothing was called. ``context`` has ``breaker``, its name."""
+
+    code = "DF-900"
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds until a call may go through."""
+        return float(self.context.get("retry_after", 0.0))
+
+
 class JobError(DataFlowError):
     code = "DF-800"
 
@@ -280,6 +305,10 @@ class BrokerUnavailableError(JobError):
 
 class PayloadError(JobError):
     code = "DF-802"
+
+
+class SignatureError(PayloadError):
+    code = "DF-810"
 
 
 class JobNotFoundError(JobError, LookupError):

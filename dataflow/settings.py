@@ -7,14 +7,32 @@ silently ignored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
-from pydantic import AliasChoices, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AliasChoices,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from dataflow.databases.options import DatabaseOptions
+from dataflow.databases.guarded import OUTAGES
+from dataflow.databases.interface import Dialect
+from dataflow.databases.options import DatabaseOptions, MySQLDriver
+from dataflow.databases.url import parse_url
 from dataflow.errors import ConfigurationError, did_you_mean
+from dataflow.jobs.masking import mask_url
+from dataflow.jobs.packing import PayloadLimits
+from dataflow.jobs.signatures import MAX_AGE, SigningKeys
+from dataflow.jobs.tls import with_certificates
+from dataflow.resilience import Breakers, CircuitBreaker, CircuitBreakerConfig
+from dataflow.workflows.codec import MAX_SIZE
 
 #: Where data goes when nothing names a database: a SQLite file in the working directory.
 DEFAULT_DATABASE_URL = "sqlite:///dataflow.db"
@@ -29,10 +47,8 @@ _LATER = {
     "query_cache_enabled": "the query cache is not built yet",
     "cache_ttl": "the query cache is not built yet",
     "cache_backend": "the query cache is not built yet",
-    "multi_tenant": "tenant isolation comes with the query layer",
-    "tenant_isolation": "tenant isolation comes with the query layer",
-    "tenant_id_header": "tenant isolation comes with the query layer",
-    "tenant_database_prefix": "tenant isolation comes with the query layer",
+    "tenant_id_header": "tenants named by a header come with the gateway; give the run its tenant_id",
+    "tenant_database_prefix": "a database for each tenant is not built yet",
     "encryption_enabled": "field encryption is not built yet",
     "encryption_key": "field encryption is not built yet",
     "audit_logging": "audit logs are not built yet",
@@ -46,12 +62,26 @@ _LATER = {
 }
 
 
+#: Settings whose values are never shown.
+_SECRET = {"database_url", "redis_url", "pools", "signing_keys", "cursor_secret"}
+_SECRET |= {"DATAFLOW_DATABASE_URL", "DATABASE_URL", "DATAFLOW_REDIS_URL", "REDIS_URL"}
+
+
 class Settings(BaseSettings):
     """Everything a DataFlow instance can be told; immutable.
 
     Attributes:
         database_url: ``postgresql://``, ``mysql://``, ``sqlite:///`` or ``:memory:``.
         redis_url: The broker of its queues; None is the embedded one.
+        redis_ssl_ca: Path of the certificates that the broker's must be signed by (``rediss://``).
+        redis_ssl_cert: Path of our certificate, where the broker asks for one.
+        redis_ssl_key: Path of its key.
+        signing_keys: Key id → secret (16 characters or more): jobs are signed, and workers run signed ones only. In the
+            environment as JSON.
+        signing_key_id: The key that signs; default the first. All of them verify.
+        signature_max_age: Seconds from the moment a job is due in which it must have run, requeues included.
+        max_payload_stored: Bytes that a job's payload may have in Redis, compressed or not.
+        max_payload_unpacked: Bytes that it may have when decompressed.
         auto_migrate: Create missing tables when a model is first used.
         existing_schema_mode: Never create anything, whatever ``auto_migrate`` says.
         pool_size: Connections kept per database and event loop.
@@ -67,10 +97,20 @@ class Settings(BaseSettings):
         ssl_cert: Path of the client certificate.
         ssl_key: Path of its key.
         charset: Character set of MySQL connections.
+        mysql_driver: ``"aiomysql"``, ``"asyncmy"``, or ``"auto"``: asyncmy where it is installed (extra ``fast``).
         enable_wal: Write-ahead log on SQLite files: readers do not wait for the writer.
         cache_size_mb: Page cache of each SQLite connection, in MiB.
         statement_cache_size: Prepared statements kept per PostgreSQL connection; 0 for PgBouncer's transaction mode.
         env: Names of environment variables that ``{{env.NAME}}`` in workflows may read.
+        multi_tenant: Models are multi-tenant unless their ``__dataflow__`` says otherwise.
+        tenant_isolation: ``"strict"``, the one there is: a run without a tenant sees and writes nothing.
+        cursor_secret: What cursors of lists are signed with, the same in all processes of an app; default the database
+            URL, which in a server's case holds a password. Another secret makes the cursors that are out invalid.
+        breaker_failure_threshold: Outages in a row (unreachable, lost, no free connection in ``pool_timeout``) that
+            open the database's circuit breaker; 0 for none.
+        breaker_success_threshold: Calls that must succeed before it closes.
+        breaker_timeout: Seconds after which it lets one call through to see.
+        breaker_shared: All processes of the app share it, through the broker (``redis_url``; not for SQLite).
     """
 
     model_config = SettingsConfigDict(
@@ -81,6 +121,14 @@ class Settings(BaseSettings):
         DEFAULT_DATABASE_URL, validation_alias=AliasChoices("DATAFLOW_DATABASE_URL", "DATABASE_URL")
     )
     redis_url: str | None = Field(None, validation_alias=AliasChoices("DATAFLOW_REDIS_URL", "REDIS_URL"))
+    redis_ssl_ca: str | None = None
+    redis_ssl_cert: str | None = None
+    redis_ssl_key: str | None = None
+    signing_keys: dict[str, SecretStr] = Field(default_factory=dict)
+    signing_key_id: str | None = None
+    signature_max_age: PositiveFloat = MAX_AGE
+    max_payload_stored: PositiveInt = MAX_SIZE
+    max_payload_unpacked: PositiveInt = MAX_SIZE
     auto_migrate: bool = True
     existing_schema_mode: bool = False
     pool_size: PositiveInt = 10
@@ -96,14 +144,71 @@ class Settings(BaseSettings):
     ssl_cert: str | None = None
     ssl_key: str | None = None
     charset: str = "utf8mb4"
+    mysql_driver: MySQLDriver = "auto"
     enable_wal: bool = True
     cache_size_mb: PositiveInt = 64
     statement_cache_size: NonNegativeInt = 256
     env: tuple[str, ...] = ()
+    multi_tenant: bool = False
+    tenant_isolation: Literal["strict"] = "strict"
+    cursor_secret: SecretStr | None = Field(None, min_length=1)
+    breaker_failure_threshold: NonNegativeInt = 5
+    breaker_success_threshold: PositiveInt = 2
+    breaker_timeout: PositiveFloat = 5.0
+    breaker_shared: bool = False
 
     @property
     def may_create_tables(self) -> bool:
         return self.auto_migrate and not self.existing_schema_mode
+
+    @property
+    def cursor_key(self) -> bytes:
+        """What cursors are signed with."""
+        given = self.cursor_secret
+        return (self.database_url if given is None else given.get_secret_value()).encode()
+
+    def broker_url(self, url: str | None = None) -> str | None:
+        """``url``, or that of the settings, with the settings' certificates where it is one of TLS.
+
+        Raises:
+            ConfigurationError: There are certificates, and the settings' URL is not one of TLS.
+        """
+        if url and not url.startswith("rediss://"):
+            return url
+        files = (self.redis_ssl_ca, self.redis_ssl_cert, self.redis_ssl_key)
+        chosen = url or self.redis_url
+        if chosen is None:
+            if any(files):
+                raise ConfigurationError("There are certificates for the broker, and no redis_url names one.")
+            return None
+        return with_certificates(chosen, *files)
+
+    def signatures(self) -> SigningKeys | None:
+        """What jobs are signed with.
+
+        Raises:
+            ConfigurationError: A key cannot be used.
+        """
+        if not self.signing_keys:
+            if self.signing_key_id is not None:
+                raise ConfigurationError("signing_key_id names a key, and there are no signing_keys.")
+            return None
+        secrets = {key_id: secret.get_secret_value() for key_id, secret in self.signing_keys.items()}
+        return SigningKeys(secrets, self.signing_key_id, self.signature_max_age)
+
+    def payload_limits(self) -> PayloadLimits:
+        """What a payload may measure."""
+        return PayloadLimits(self.max_payload_stored, self.max_payload_unpacked)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        # URLs are plain text to those who use them, and passwords to those who read a log.
+        for name, value in super().__repr_args__():
+            if name in ("database_url", "redis_url") and value:
+                yield name, mask_url(value)
+            elif name == "pools":
+                yield name, {mask_url(url): options for url, options in value.items()}
+            else:
+                yield name, value
 
     def database_options(self) -> DatabaseOptions:
         """What the database room needs of them."""
@@ -144,9 +249,29 @@ def load_settings(arguments: Mapping[str, Any]) -> Settings:
     except ValidationError as error:
         problems = [_problem(item, given) for item in error.errors()]
         raise ConfigurationError("; ".join(problems)) from None
+    except SettingsError as error:
+        # Its cause shows the text that could not be read, which may be a secret.
+        raise ConfigurationError(f"A variable of the environment is not JSON: {error}.") from None
+
+
+def database_breaker(settings: Settings, breakers: Breakers) -> CircuitBreaker | None:
+    """The circuit breaker of an instance's database, under the database's masked URL; None where there is none.
+
+    Raises:
+        ConfigurationError: It is to be shared, and there is no broker.
+    """
+    if settings.breaker_failure_threshold == 0:
+        return None
+    url = parse_url(settings.database_url)
+    config = CircuitBreakerConfig(
+        settings.breaker_failure_threshold, settings.breaker_success_threshold, settings.breaker_timeout
+    )
+    shared = settings.breaker_shared and url.dialect is not Dialect.SQLITE
+    return breakers.provide(url.masked, config, shared=shared, failures=OUTAGES)
 
 
 def _problem(item: Any, given: Mapping[str, Any]) -> str:
     name = str(item["loc"][0])
     source = f"The setting '{name}'" if name in given else f"The environment variable for '{name.lower()}'"
-    return f"{source} is wrong: {item['msg']} (got {item['input']!r})."
+    got = "" if name in _SECRET else f" (got {item['input']!r})"
+    return f"{source} is wrong: {item['msg']}{got}."

@@ -3,7 +3,7 @@
 A test that names one of these gets a real server of its own session and, where it says so, an empty database of its
 own. Where the machine lacks the server, the service at ``DATAFLOW_TEST_POSTGRESQL_URL``, ``DATAFLOW_TEST_MYSQL_URL`` or
 ``DATAFLOW_TEST_REDIS_URL`` is used; else the test is skipped, or fails if ``DATAFLOW_TEST_REQUIRE`` (such as
-``postgresql,mysql,redis``) names the service.
+``postgresql,mysql,pgbouncer,redis``) names the service.
 
 ==================  =========  ==========================================================
 fixture             scope      value
@@ -14,6 +14,7 @@ postgresql_url      session    URL of the server's maintenance database
 mysql_url           session    URL of the server's maintenance database
 postgresql_db_url   function   URL of an empty database
 mysql_db_url        function   URL of an empty database
+pgbouncer_url       function   postgresql_db_url through a PgBouncer of its own, in transaction mode
 sqlite_url          function   URL of a file that does not exist yet
 database_url        function   each of the three above in turn
 new_server          function   a function: starts a server of that class for this test alone, to stop and kill
@@ -40,17 +41,25 @@ import pymysql
 import pytest
 import redis
 
-from tests.servers import BinaryNotFoundError, MariaDBServer, PostgreSQLServer, RedisServer, Server, ValkeyServer
+from tests.servers import (
+    BinaryNotFoundError,
+    MariaDBServer,
+    PgBouncerServer,
+    PostgreSQLServer,
+    RedisServer,
+    Server,
+    ValkeyServer,
+)
 
 S = TypeVar("S", bound=Server)
 _numbers = itertools.count(1)
 
 
 @contextlib.contextmanager
-def _serving(kind: type[S]) -> Iterator[S]:
+def _serving(kind: type[S], *args: object) -> Iterator[S]:
     """A server that runs; without its program the test is skipped, or fails where the service is required."""
     try:
-        server = kind()
+        server = kind(*args)
     except BinaryNotFoundError as error:
         required = [name.strip() for name in os.environ.get("DATAFLOW_TEST_REQUIRE", "").split(",")]
         if kind.service in required:
@@ -134,6 +143,12 @@ def postgresql_db_url(postgresql_url: str) -> Iterator[str]:
 
 
 @pytest.fixture
+def pgbouncer_url(postgresql_db_url: str) -> Iterator[str]:
+    with _serving(PgBouncerServer, postgresql_db_url) as server:
+        yield server.url
+
+
+@pytest.fixture
 def mysql_db_url(mysql_url: str) -> Iterator[str]:
     name = _database_name()
     _mysql(mysql_url, f"CREATE DATABASE `{name}`")
@@ -146,11 +161,17 @@ def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'test.db'}"
 
 
+def database_of(request: pytest.FixtureRequest) -> str:
+    """URL of an empty database of the kind that the parameter names; in ``mysql+asyncmy``, with that driver."""
+    kind, _, driver = request.param.partition("+")
+    fixture = {"postgresql": "postgresql_db_url", "mysql": "mysql_db_url", "sqlite": "sqlite_url"}[kind]
+    url: str = request.getfixturevalue(fixture)
+    return url.replace("://", f"+{driver}://", 1) if driver else url
+
+
 @pytest.fixture(params=["postgresql", "mysql", "sqlite"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    fixture = {"postgresql": "postgresql_db_url", "mysql": "mysql_db_url", "sqlite": "sqlite_url"}[request.param]
-    url: str = request.getfixturevalue(fixture)
-    return url
+    return database_of(request)
 
 
 @pytest.fixture(params=["valkey", "redis"])

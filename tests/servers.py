@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -233,6 +234,57 @@ class PostgreSQLServer(Server):
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
 
+class PgBouncerServer(Server):
+    """PgBouncer in transaction mode before a PostgreSQL server, with few connections to it.
+
+    Args:
+        upstream: URL of the server; any of its databases can be reached.
+        pool_size: Connections to each database.
+    """
+
+    accounts = ("postgres",)
+    service = "pgbouncer"
+    programs = ("pgbouncer",)
+    stop_signal = signal.SIGINT
+
+    def __init__(self, upstream: str, *, pool_size: int = 3) -> None:
+        self.upstream = urlsplit(upstream)
+        self.pool_size = pool_size
+        super().__init__()
+
+    def prepare(self) -> None:
+        self.program()
+        users = self.folder / "users.txt"
+        users.write_text(f'"{self.upstream.username}" "{self.upstream.password or ""}"\n')
+        (self.folder / "pgbouncer.ini").write_text(
+            f"""
+            [databases]
+            * = host={self.upstream.hostname} port={self.upstream.port or 5432}
+            [pgbouncer]
+            listen_addr = 127.0.0.1
+            listen_port = {self.port}
+            unix_socket_dir =
+            auth_type = trust
+            auth_file = {users}
+            pool_mode = transaction
+            default_pool_size = {self.pool_size}
+            max_client_conn = 300
+            """.replace("            ", "")
+        )
+
+    def command(self) -> list[str]:
+        return [self.program(), str(self.folder / "pgbouncer.ini")]
+
+    def check(self, connection: socket.socket) -> bool:
+        return True
+
+    @property
+    def url(self) -> str:
+        """URL of the upstream's database, through the pooler."""
+        user = f"{self.upstream.username}:{self.upstream.password or ''}".rstrip(":")
+        return f"postgresql://{user}@127.0.0.1:{self.port}{self.upstream.path}"
+
+
 class MariaDBServer(Server):
     """MariaDB (or MySQL, where that is what the machine has), without durability."""
 
@@ -289,6 +341,8 @@ class RedisServer(Server):
 
     def __init__(self, *, appendonly: bool = False) -> None:
         self.appendonly = appendonly
+        #: Further settings, from the next start on.
+        self.options: dict[str, str] = {}
         super().__init__()
 
     def prepare(self) -> None:
@@ -302,6 +356,7 @@ class RedisServer(Server):
             "save": "",
             "appendonly": "yes" if self.appendonly else "no",
             "appendfsync": "always",
+            **self.options,
         }
         return [self.program(), *(part for name, value in options.items() for part in (f"--{name}", value))]
 

@@ -11,6 +11,7 @@ from fakeredis import FakeAsyncRedis, FakeServer
 
 from dataflow.jobs import Broker
 from dataflow.nodes.interface import Node, NodeSpec, Parameter, RunContext
+from dataflow.resilience import CircuitBreaker
 from dataflow.workflows import Edge, Step, Workflow
 
 
@@ -66,6 +67,7 @@ class ToyApp:
 
     name = "toy"
     environment: tuple[str, ...] = ()
+    breakers: Mapping[str, CircuitBreaker] = {}
 
     def __init__(self) -> None:
         self.echo, self.fail, self.gate = EchoNode(), FailNode(), GateNode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
@@ -15,16 +16,22 @@ from dataflow.jobs import Broker, Job, JobQueue
 from dataflow.workflows import Edge, Step, Workflow
 from tests.acceptance.programs import BIN, environment
 
-#: Written next to the worker: a node that holds the job up, then a row that is the job's effect.
+#: Written next to the worker: nodes that hold the job up or do harm, and rows that are the job's effects.
 APP = '''
-import asyncio, os, time
-from dataflow import BaseDataFlowNode, DataFlow
+import asyncio, os, pathlib, signal, time
+from dataflow import BaseDataFlowNode, DataFlow, Field
 
 db = DataFlow()
 
 @db.model
 class Effect:
     job: str
+
+@db.model
+class Once:
+    """An effect that a second run does not repeat."""
+
+    job: str = Field(unique=True)
 
 @db.register_node
 class Hold(BaseDataFlowNode):
@@ -40,17 +47,47 @@ class Block(BaseDataFlowNode):
     def execute(self, input_data):
         time.sleep(input_data["seconds"])
         return {}
+
+@db.register_node
+class Nap(BaseDataFlowNode):
+    async def execute(self, input_data):
+        await asyncio.sleep(input_data["seconds"])
+        return {}
+
+@db.register_node
+class Stall(BaseDataFlowNode):
+    """Blocks the event loop, as code that should be in a thread does."""
+
+    async def execute(self, input_data):
+        pathlib.Path(input_data["reached"]).touch()
+        time.sleep(input_data["seconds"])
+        return {}
+
+@db.register_node
+class Die(BaseDataFlowNode):
+    """Kills its process: each time, or where a file is named only while that does not exist."""
+
+    async def execute(self, input_data):
+        once = input_data.get("once")
+        if once is None or not os.path.exists(once):
+            if once is not None:
+                pathlib.Path(once).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {}
 '''
 
 
 class App:
     """The application in a folder of its own."""
 
-    def __init__(self, folder: Path, redis_url: str) -> None:
+    def __init__(
+        self, folder: Path, redis_url: str, *, database_url: str = "sqlite:///effects.db", source: str = APP
+    ) -> None:
         self.folder = folder
         self.redis_url = redis_url
+        self.database_url = database_url
         self.gate = folder / "go"
-        (folder / "effects.py").write_text(APP)
+        (folder / "effects.py").write_text(source)
         self.broker = Broker(redis_url)
         self.queue = JobQueue("default", self.broker)
 
@@ -60,6 +97,11 @@ class App:
         write = Step("write", "EffectCreateNode", {"job": job})
         return Workflow("effect", (first, write), (Edge(first.id, "result", "write", "input"),))
 
+    def chain(self, *steps: Step) -> Workflow:
+        """Steps one after the other."""
+        edges = tuple(Edge(first.id, "result", then.id, "input") for first, then in itertools.pairwise(steps))
+        return Workflow("chain", steps, edges)
+
     def held(self, job: str) -> Workflow:
         """One that waits until the gate is open."""
         return self.workflow(job, Step("hold", "Hold", {"file": str(self.gate)}))
@@ -67,12 +109,19 @@ class App:
     def open_gate(self) -> None:
         self.gate.touch()
 
-    async def effects(self) -> list[str]:
-        """Names of jobs that have left a row, one per row."""
+    async def effects(self, table: str = "effects", by: str = "job") -> list[str]:
+        """Names of jobs that have left a row, one per row; in ``onces`` by a node that a second run does not repeat."""
+        import sqlite3
+
         import aiosqlite
 
         async with aiosqlite.connect(self.folder / "effects.db") as connection:
-            rows = await connection.execute_fetchall("SELECT job FROM effects ORDER BY job")
+            try:
+                rows = await connection.execute_fetchall(f"SELECT job FROM {table} ORDER BY {by}")
+            except sqlite3.OperationalError as error:
+                if "no such table" not in str(error):
+                    raise
+                return []  # tables are made with the first row
         return [row[0] for row in rows]
 
     @contextmanager
@@ -90,7 +139,7 @@ class WorkerProcess:
 
     def __init__(self, app: App, options: tuple[str, ...]) -> None:
         self.log = app.folder / f"worker-{time.monotonic_ns()}.log"
-        variables = {"DATABASE_URL": "sqlite:///effects.db", "REDIS_URL": app.redis_url}
+        variables = {"DATABASE_URL": app.database_url, "REDIS_URL": app.redis_url}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [BIN / "dataflow", "worker", "effects:db", *options],
@@ -100,6 +149,12 @@ class WorkerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+
+    async def said(self, words: str, seconds: float = 20.0) -> None:
+        """Return when its log has these words."""
+        async with asyncio.timeout(seconds):
+            while words not in self.output():
+                await asyncio.sleep(0.02)
 
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.process.pid, number)

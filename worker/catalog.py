@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
+from dataflow.databases.interface import Guard
 from dataflow.errors import ConfigurationError, PayloadError, did_you_mean
 from dataflow.jobs.wire import Payload
 from dataflow.nodes.builtin import BUILTIN
 from dataflow.nodes.registry import Catalog, NodeSource
-from dataflow.workflows import Workflow
+from dataflow.resilience import CircuitBreaker
+from dataflow.workflows import Workflow, resolve_step
 from dataflow.workflows.codec import decode
 from dataflow.workflows.document import workflow_from_document
 
@@ -21,6 +24,11 @@ MAX_WORKFLOWS = 1_000
 
 class App(NodeSource, Protocol):
     """A DataFlow instance, as far as a worker is concerned."""
+
+    @property
+    def breakers(self) -> Mapping[str, CircuitBreaker]:
+        """Its circuit breakers, by name."""
+        ...
 
     @property
     def workflows(self) -> Mapping[str, Workflow]:
@@ -41,6 +49,7 @@ class Served:
     """
 
     def __init__(self, apps: Sequence[App], *, allow_code: bool = False) -> None:
+        self.apps = tuple(apps)
         self.catalog = Catalog(BUILTIN, apps)
         self._allow_code = allow_code
         self._registered: dict[str, Workflow] = {}
@@ -49,6 +58,7 @@ class Served:
                 if self._registered.setdefault(name, workflow) is not workflow:
                     raise ConfigurationError(f"Two instances registered a workflow named {name!r}.")
         self._read: dict[bytes, Workflow] = {}
+        self._guards: WeakKeyDictionary[Workflow, tuple[Guard, ...]] = WeakKeyDictionary()
 
     def workflow(self, payload: Payload) -> Workflow:
         """The workflow that a job asks for. One that travels with jobs is read and validated once.
@@ -77,3 +87,16 @@ class Served:
                 self._read.pop(next(iter(self._read)))
             self._read[payload.document] = workflow
         return workflow
+
+    def breakers(self) -> list[CircuitBreaker]:
+        """All circuit breakers of the applications."""
+        return [breaker for app in self.apps for breaker in app.breakers.values()]
+
+    def guards(self, workflow: Workflow) -> tuple[Guard, ...]:
+        """What guards the dependencies of a workflow's nodes, by name, each once."""
+        guards = self._guards.get(workflow)
+        if guards is None:
+            found = (resolve_step(step, self.catalog).guard for step in workflow.steps)
+            by_id = {id(guard): guard for guard in found if guard is not None and guard.name}
+            guards = self._guards[workflow] = tuple(sorted(by_id.values(), key=lambda guard: guard.name))
+        return guards

@@ -10,10 +10,10 @@ from typing import Any
 from dataflow.errors import BrokerUnavailableError
 from dataflow.jobs.scripts import Argument
 from dataflow.jobs.times import now_text
+from worker.admission import FIELDS
 from worker.deliveries import Deliveries, Delivery
 from worker.link import Link, load_script, pause
 from worker.options import WorkerOptions
-from worker.run import FIELDS
 from worker.service import Service
 from worker.wake import Waker
 
@@ -72,7 +72,9 @@ class Claimer(Service):
             attempt = 0
             for queue, job_id, execution_id, data, *values in jobs:
                 options = {name: value for name, value in zip(FIELDS, values, strict=True) if value}
-                self._begin(Delivery(queue.decode(), job_id.decode(), execution_id.decode(), data, options))
+                # An id that is no text was not made by RQ or us; it must not end the worker.
+                job = job_id.decode(errors="replace")
+                self._begin(Delivery(queue.decode(), job, execution_id.decode(), data, options))
             if suspended and not self._options.burst:
                 await asyncio.sleep(SUSPENDED_WAIT)
             elif not jobs:
@@ -82,7 +84,7 @@ class Claimer(Service):
         options = self._options
         arguments: list[Argument] = [
             options.name,
-            wanted,
+            self._most(wanted),
             options.abandoned_after,
             now_text(),
             secrets.token_hex(14),
@@ -96,6 +98,13 @@ class Claimer(Service):
         self._unanswered = False
         return answer
 
+    def _most(self, wanted: int) -> str | int:
+        """How many jobs to take in all and, where queues have limits, of each."""
+        if not self._options.limits:
+            return wanted
+        rooms = (self._deliveries.free_of(queue) for queue in self._options.queues)
+        return ",".join(str(number) for number in (wanted, *(wanted if room is None else room for room in rooms)))
+
     async def _return_orphans(self) -> None:
         """Give back jobs whose claim succeeded without our learning of it."""
         held = [delivery.member for delivery in self._deliveries]
@@ -106,9 +115,25 @@ class Claimer(Service):
         """Wait for jobs; ``held`` is how many were held when the queues were found empty."""
         if not self._options.burst or held == 0:
             self.exhausted.set()
-            await self._waker.wait()
+            await self._wait()
         elif len(self._deliveries) == held:
             await self._deliveries.wait_for_change()
+
+    async def _wait(self) -> None:
+        """Return when there may be jobs to claim. A queue at its limit is looked at when a job of it ends."""
+        full = {queue for queue in self._options.limits if self._deliveries.free_of(queue) == 0}
+        if not full:
+            await self._waker.wait()
+            return
+        ends = {
+            asyncio.create_task(self._waker.wait(without=full)),
+            asyncio.create_task(self._deliveries.wait_for_change()),
+        }
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
 
     async def stop(self) -> None:
         await super().stop()

@@ -15,11 +15,17 @@ from typing import Annotated
 import typer
 
 from dataflow.app import DataFlow
+from dataflow.cli.loading import load_apps
 from dataflow.errors import ConfigurationError
 from dataflow.jobs.broker import Broker
+from dataflow.jobs.exporter import Exporter
+from dataflow.jobs.packing import PayloadLimits
+from dataflow.jobs.requests import DEFAULT_TIMEOUT
+from dataflow.jobs.signatures import SigningKeys
 from dataflow.loop_thread import new_event_loop
-from worker.loading import load_apps
+from worker.admission import Admission
 from worker.options import WorkerOptions, new_name
+from worker.supervisor import Supervisor, same_command, watch_supervisor
 from worker.worker import Worker, work
 
 logger = logging.getLogger("dataflow.worker")
@@ -31,7 +37,12 @@ _THREADS = "dataflow-node"
 def worker(
     app: Annotated[str, typer.Argument(help="The application, as module:attribute, such as app:db.", metavar="APP")],
     queues: Annotated[
-        str, typer.Option("--queues", "-q", help="Queues to serve, in order of priority: high,default.")
+        str,
+        typer.Option(
+            "--queues",
+            "-q",
+            help="Queues to serve, in order of priority: high,default. low:5 runs at most 5 jobs of low at once.",
+        ),
     ] = "default",
     concurrency: Annotated[
         int,
@@ -39,6 +50,20 @@ def worker(
             "--concurrency", "-c", min=1, help="Jobs that run at once. They share the pool (DATAFLOW_POOL_SIZE)."
         ),
     ] = 50,
+    prefetch: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Jobs to claim beyond those that run. They wait in this worker, out of reach of others: for many "
+            "short jobs only.",
+        ),
+    ] = 0,
+    processes: Annotated[
+        int,
+        typer.Option(
+            "--processes", "-p", min=1, help="Worker processes; each has its own slots and pools. One per core is best."
+        ),
+    ] = 1,
     burst: Annotated[
         bool, typer.Option("--burst", "-b", help="End when the queues are empty and nothing runs.")
     ] = False,
@@ -60,9 +85,50 @@ def worker(
         float,
         typer.Option(min=0.3, help="Seconds of silence after which other workers take over this worker's jobs."),
     ] = 15.0,
+    default_timeout: Annotated[
+        int,
+        typer.Option(help="Seconds that a job may run where neither it nor its queue says; -1 for no limit."),
+    ] = DEFAULT_TIMEOUT,
+    per_database: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Jobs of one database that run at once, so that a slow one leaves room for others; 0 for no limit. By "
+            "default three quarters of the concurrency where APP names several instances, else no limit.",
+        ),
+    ] = None,
+    max_outages: Annotated[
+        int,
+        typer.Option(min=0, help="Times that a database may go away beneath a job without the job spending a retry."),
+    ] = 5,
+    max_deliveries: Annotated[
+        int, typer.Option(min=1, help="Workers that may die with a job before it fails: it may be what kills them.")
+    ] = 3,
+    max_stall: Annotated[
+        float,
+        typer.Option(min=1, help="Seconds that code may block the event loop before the worker counts as dead."),
+    ] = 300.0,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run PythonCodeNodes: Python code that arrives with jobs.")
     ] = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65_535,
+            help="Serve this worker's metrics to Prometheus at /metrics; with --processes each takes the next port. "
+            "`dataflow metrics` serves those of all workers together.",
+        ),
+    ] = None,
+    metrics_host: Annotated[str, typer.Option(help="Address to serve metrics at; 0.0.0.0 for all.")] = "127.0.0.1",
+    supervised: Annotated[bool, typer.Option(hidden=True, help="End when stdin does.")] = False,
+    require_signature: Annotated[
+        bool | None,
+        typer.Option(
+            help="Refuse jobs that are not signed. By default: where the app has signing_keys. Signatures that are "
+            "there are verified wherever there are keys."
+        ),
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Run jobs: workflows that an app enqueued, on the databases that it declared.
@@ -73,21 +139,71 @@ def worker(
     Example: dataflow worker app:db --queues high,default --concurrency 100
     """
     _log(log_level)
+    served, limits = _queues(queues)
     options = WorkerOptions(
-        queues=tuple(part.strip() for part in queues.split(",")),
+        queues=served,
+        limits=limits,
+        prefetch=prefetch,
         concurrency=concurrency,
         burst=burst,
         grace=grace,
         lease=lease,
+        default_timeout=default_timeout,
+        per_database=per_database,
+        max_outages=max_outages,
+        max_deliveries=max_deliveries,
+        max_stall=max_stall,
         name=name or new_name(),
     )
+    if processes > 1:
+        sys.exit(_supervise(options.name, processes, metrics_port))
     apps = load_apps(app)
-    broker = Broker(url or _broker_url(apps))
-    sys.exit(_run(Worker(apps, broker, options, allow_code=allow_code), apps, broker, app))
+    broker = Broker(apps[0].settings.broker_url(url) if url else _broker_url(apps))
+    instance = Worker(apps, broker, options, allow_code=allow_code, admission=_admission(apps, require_signature))
+    exporter = None
+    if metrics_port is not None:
+        exporter = Exporter(instance.metrics_text, metrics_host, metrics_port)
+    sys.exit(_run(instance, apps, broker, app, exporter, supervised=supervised))
+
+
+def _queues(text: str) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Names in their order, and the limits of those that have one: ``high,low:5``."""
+    names, limits = [], {}
+    for part in text.split(","):
+        name, _, limit = part.strip().rpartition(":")
+        if name and limit.isdecimal():
+            limits[name] = int(limit)
+        else:
+            name = part.strip()
+        names.append(name)
+    return tuple(names), limits
+
+
+def _supervise(name: str, processes: int, metrics_port: int | None) -> int:
+    """Run this command in several processes; the exit code."""
+
+    def command(place: int, number: int) -> list[str]:
+        # A name is used once: by its lease the others learn that a process died.
+        options = ["--processes", "1", "--supervised", "--name", f"{name}-{number}"]
+        if metrics_port:
+            options += ["--metrics-port", str(metrics_port + place)]
+        return same_command(options)
+
+    return asyncio.run(Supervisor(command, processes).run())
+
+
+def _admission(apps: Sequence[DataFlow], require_signature: bool | None) -> Admission:
+    """What jobs must prove, by the settings of all apps: the keys of each, the narrowest limits."""
+    limits = [app.settings.payload_limits() for app in apps]
+    return Admission(
+        SigningKeys.joined([keys for app in apps if (keys := app.settings.signatures()) is not None]),
+        require_signature=require_signature,
+        limits=PayloadLimits(min(item.stored for item in limits), min(item.unpacked for item in limits)),
+    )
 
 
 def _broker_url(apps: Sequence[DataFlow]) -> str:
-    urls = {app.settings.redis_url for app in apps if app.settings.redis_url}
+    urls = {url for app in apps if (url := app.settings.broker_url())}
     if len(urls) == 1:
         return urls.pop()
     raise ConfigurationError(
@@ -97,17 +213,27 @@ def _broker_url(apps: Sequence[DataFlow]) -> str:
     )
 
 
-def _run(instance: Worker, apps: Sequence[DataFlow], broker: Broker, target: str) -> int:
+def _run(
+    instance: Worker,
+    apps: Sequence[DataFlow],
+    broker: Broker,
+    target: str,
+    exporter: Exporter | None,
+    *,
+    supervised: bool,
+) -> int:
     """Run a worker to its end; the exit code."""
     threads = ThreadPoolExecutor(thread_name_prefix=_THREADS)
     began = time.monotonic()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        counts = runner.run(_main(instance, apps, broker, target, threads))
+        counts = runner.run(_main(instance, apps, broker, target, threads, exporter, supervised=supervised))
         seconds = time.monotonic() - began
         ended = sum(counts[kind] for kind in ("done", "failed", "stopped"))
         logger.info(
-            "Ended after %.1f s: %d done, %d failed, %d stopped, %d tried again, %d given back (%.0f jobs/s).",
-            seconds, counts["done"], counts["failed"], counts["stopped"], counts["retry"], counts["back"],
+            "Ended after %.1f s: %d done, %d failed, %d stopped, %d tried again, %d deferred, %d given back "
+            "(%.0f jobs/s).",
+            seconds, counts["done"], counts["failed"], counts["stopped"], counts["retry"],
+            counts["defer"] + counts["outage"], counts["back"],
             ended / seconds,
         )  # fmt: skip
         threads.shutdown(wait=False, cancel_futures=True)
@@ -119,7 +245,14 @@ def _run(instance: Worker, apps: Sequence[DataFlow], broker: Broker, target: str
 
 
 async def _main(
-    instance: Worker, apps: Sequence[DataFlow], broker: Broker, target: str, threads: ThreadPoolExecutor
+    instance: Worker,
+    apps: Sequence[DataFlow],
+    broker: Broker,
+    target: str,
+    threads: ThreadPoolExecutor,
+    exporter: Exporter | None,
+    *,
+    supervised: bool,
 ) -> Mapping[str, int]:
     asyncio.get_running_loop().set_default_executor(threads)
     options = instance.options
@@ -128,9 +261,16 @@ async def _main(
         options.name, target, ", ".join(options.queues), broker.masked_url, options.concurrency,
         ", until they are empty" if options.burst else "",
     )  # fmt: skip
+    pipe = await watch_supervisor(instance.stop) if supervised else None
     try:
+        if exporter is not None:
+            logger.info("Metrics at port %d.", await exporter.start())
         return await work(instance)
     finally:
+        if exporter is not None:
+            await exporter.stop()
+        if pipe is not None:
+            pipe.close()
         for app in apps:
             await app.close_async()
         await broker.close()

@@ -7,11 +7,12 @@ import logging
 from collections.abc import Callable
 
 import msgspec
+from redis.exceptions import RedisError
 
 from dataflow.jobs import keys
 from dataflow.jobs.broker import REPLY_TIMEOUT, Broker
 from worker.deliveries import Deliveries, Reason
-from worker.link import PASSING, Link, pause
+from worker.link import Link, passes, pause
 from worker.service import Service
 
 logger = logging.getLogger("dataflow.worker")
@@ -22,6 +23,7 @@ _CHECK = 5.0
 
 class Commands(Service):
     """Carries out ``shutdown``, ``stop-job`` and ``stop-execution``, as RQ's ``send_…_command`` functions send them.
+    ``drain`` is ours.
 
     Args:
         broker: Where the queues live.
@@ -29,10 +31,17 @@ class Commands(Service):
         worker: The worker's name.
         deliveries: Those held.
         shut_down: Ends the worker.
+        drain: Ends it when what runs has finished.
     """
 
     def __init__(
-        self, broker: Broker, link: Link, worker: str, deliveries: Deliveries, shut_down: Callable[[], None]
+        self,
+        broker: Broker,
+        link: Link,
+        worker: str,
+        deliveries: Deliveries,
+        shut_down: Callable[[], None],
+        drain: Callable[[], None],
     ) -> None:
         super().__init__()
         self._broker = broker
@@ -40,13 +49,16 @@ class Commands(Service):
         self._channel = keys.pubsub(worker)
         self._deliveries = deliveries
         self._shut_down = shut_down
+        self._drain = drain
 
     async def run(self) -> None:
         attempt = 0
         while True:
             try:
                 await self._listen()
-            except (*PASSING, TimeoutError) as error:
+            except (RedisError, TimeoutError) as error:
+                if not passes(error):
+                    raise
                 self._link.lost(error)
                 await pause(attempt)
                 attempt += 1
@@ -75,6 +87,8 @@ class Commands(Service):
         name = command.get("command")
         if name == "shutdown":
             self._shut_down()
+        elif name == "drain":
+            self._drain()
         elif name == "stop-job":
             self._stop(lambda job_id, _: job_id == command.get("job_id"))
         elif name == "stop-execution":

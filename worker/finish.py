@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Callable
 from itertools import chain
 
 from dataflow.jobs.times import now_text
-from worker.deliveries import Deliveries
+from worker.deliveries import Deliveries, Delivery
 from worker.link import Link, load_script
 from worker.outcome import Outcome
 from worker.service import Service
+from worker.tally import Tally
 
 logger = logging.getLogger("dataflow.worker")
 
@@ -30,18 +32,24 @@ class Finisher(Service):
         link: The connection.
         worker: The worker's name.
         deliveries: Those held; confirmed here.
+        finished: Told of each job whose results are recorded.
+        tally: Counts what was recorded.
     """
 
-    def __init__(self, link: Link, worker: str, deliveries: Deliveries) -> None:
+    def __init__(
+        self, link: Link, worker: str, deliveries: Deliveries, finished: Callable[[Delivery], None], tally: Tally
+    ) -> None:
         super().__init__()
         self._link = link
         self._worker = worker
         self._deliveries = deliveries
+        self._finished = finished
+        self._tally = tally
         self._waiting: deque[Outcome] = deque()
         self._arrived = asyncio.Event()
         self._under_way = False
         #: Jobs recorded, by how they ended.
-        self.counts = {"done": 0, "failed": 0, "stopped": 0, "retry": 0, "back": 0}
+        self.counts = Counter({"done": 0, "failed": 0, "stopped": 0, "retry": 0, "back": 0})
 
     def report(self, outcome: Outcome) -> None:
         """Hand over how a job ended."""
@@ -76,6 +84,9 @@ class Finisher(Service):
         for outcome, ok in zip(batch, recorded, strict=True):
             if ok:
                 self.counts[outcome.kind] += 1
+                self._tally.observe(outcome)
+                if outcome.kind == "done":
+                    self._finished(outcome.delivery)
             else:
                 logger.warning(
                     "The end of job %s (%s) was not recorded: it is no longer this worker's.",

@@ -6,6 +6,7 @@ import asyncio
 import builtins
 import logging
 import random
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,22 +14,43 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import (
+    ClusterDownError,
     ConnectionError,  # noqa: A004
     MasterDownError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisError,
+    ResponseError,
     TimeoutError,  # noqa: A004
     TryAgainError,
 )
 
 from dataflow.errors import BrokerUnavailableError
-from dataflow.jobs.broker import REPLY_TIMEOUT, Broker, unavailable
+from dataflow.jobs.broker import REPLY_TIMEOUT, Broker, is_denied, unavailable
 from dataflow.jobs.scripts import Argument, Script
 
 logger = logging.getLogger("dataflow.worker")
 
-#: Errors that pass by themselves: the server is away, starts, fails over, or has no memory left for now.
-PASSING = (ConnectionError, TimeoutError, ReadOnlyError, OutOfMemoryError, MasterDownError, TryAgainError)
+_PASSING = (
+    ConnectionError,
+    TimeoutError,
+    builtins.TimeoutError,
+    ReadOnlyError,
+    OutOfMemoryError,
+    MasterDownError,
+    TryAgainError,
+    ClusterDownError,
+)
+#: Codes without a class of their own, and those that Redis 6 hides within the error of a script.
+_PASSING_CODES = re.compile(r"\b(UNBLOCKED|MISCONF|NOREPLICAS|BUSY|READONLY|OOM|MASTERDOWN)\b")
+
+
+def passes(error: Exception) -> bool:
+    """Whether an error passes by itself: the server is away, starts, fails over, or cannot store anything for now."""
+    if isinstance(error, _PASSING):
+        return True
+    return isinstance(error, ResponseError) and _PASSING_CODES.search(str(error)) is not None
+
 
 _LUA = Path(__file__).parent / "lua"
 _FIRST_WAIT = 0.1
@@ -45,10 +67,12 @@ class Link:
 
     Args:
         broker: Where the queues live.
+        logs: Whether it says that the server is away, and that it is back; one of a worker's connections does.
     """
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, *, logs: bool = True) -> None:
         self._broker = broker
+        self._logs = logs
         self._client: Redis | None = None
         #: Whether the last call failed.
         self.down = False
@@ -56,16 +80,20 @@ class Link:
         self.down_at: float | None = None
 
     async def open(self) -> None:
-        """Connect.
+        """Connect; a connection that is open stays so.
 
         Raises:
             BrokerUnavailableError: The broker cannot be reached.
         """
+        if self._client is not None:
+            return
         self._client = await self._broker.open()
         try:
             async with asyncio.timeout(REPLY_TIMEOUT):
                 await self._client.ping()
-        except (*PASSING, builtins.TimeoutError) as error:
+        except (RedisError, builtins.TimeoutError) as error:
+            if not passes(error):
+                raise
             raise unavailable(self._broker.masked_url, error) from error
 
     async def close(self) -> None:
@@ -84,12 +112,15 @@ class Link:
         try:
             async with asyncio.timeout(REPLY_TIMEOUT):
                 answer = await script.run(self._client, args)
-        except (*PASSING, builtins.TimeoutError) as error:
+        except (RedisError, builtins.TimeoutError) as error:
+            if not passes(error) and not is_denied(error):
+                raise
             self.lost(error)
             raise unavailable(self._broker.masked_url, error) from error
         if self.down:
             self.down = False
-            logger.warning("The broker at %s is back.", self._broker.masked_url)
+            if self._logs:
+                logger.warning("The broker at %s is back.", self._broker.masked_url)
         return answer
 
     async def insist(self, script: Script, args: Sequence[Argument]) -> Any:
@@ -107,7 +138,8 @@ class Link:
         self.down_at = time.monotonic()
         if not self.down:
             self.down = True
-            logger.warning("Lost the broker at %s (%s); trying again.", self._broker.masked_url, error)
+            if self._logs:
+                logger.warning("Lost the broker at %s (%s); trying again.", self._broker.masked_url, error)
 
 
 async def pause(attempt: int) -> None:

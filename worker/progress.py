@@ -46,7 +46,15 @@ class ProgressWriter(Service):
             self._arrived.clear()
             changed, self._changed = self._changed, {}
             oldest = time.time() - INTERVAL / 2
-            long_ones = [item for member, item in changed.items() if self._is_running(member) and item.started < oldest]
+            long_ones: list[Delivery] = []
+            for member, item in changed.items():
+                if not self._is_running(member):
+                    continue
+                if item.started < oldest:
+                    long_ones.append(item)
+                else:
+                    # It may still turn out to be long, and then nothing else would tell of what it has begun.
+                    self.note(item)
             if long_ones:
                 await self._write(long_ones)
 

@@ -20,6 +20,7 @@ from worker.service import Service
 logger = logging.getLogger("dataflow.worker")
 
 _RECOVER = load_script("recover")
+_FORMER = load_script("former")
 
 
 class Recovery(Service):
@@ -38,6 +39,13 @@ class Recovery(Service):
         message = f"The job was delivered {count} times, and each time the worker that ran it died."
         facts = {"message": message, "type": "PoisonJob", "code": "poison", "node_id": None, "node_type": None}
         self._poison = (pack_text(message), msgspec.json.encode(facts))
+
+    async def start(self) -> None:
+        # A process of the same name may have been killed (--name, and a supervisor that restarts it): our signs of life
+        # would keep its lease, so its jobs would never be missed.
+        await self._link.call(_FORMER, [self._options.name])
+        await self._recover()
+        await super().start()
 
     async def run(self) -> None:
         while True:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from dataflow.jobs import keys
 from dataflow.jobs.broker import Broker
-from worker.link import PASSING, Link, pause
+from worker.link import Link, passes, pause
 from worker.service import Service
 
 #: Seconds that one wait lasts before it is renewed.
@@ -35,40 +36,52 @@ class Waker(Service):
         super().__init__()
         self._broker = broker
         self._link = link
-        self._queues = queues
-        self._asked = asyncio.Event()
+        #: By queue, whether its jobs are waited for.
+        self._asked = {queue: asyncio.Event() for queue in queues}
         self._woken = asyncio.Event()
 
-    async def wait(self) -> None:
-        """Return when a queue has jobs; possibly when another worker has just taken them."""
+    async def wait(self, without: Collection[str] = ()) -> None:
+        """Return when a queue has jobs; possibly when another worker has just taken them.
+
+        Args:
+            without: Queues that do not matter now.
+        """
         self._woken.clear()
-        self._asked.set()
+        for queue, asked in self._asked.items():
+            if queue not in without:
+                asked.set()
+            else:
+                asked.clear()
         await self._woken.wait()
 
     def wake(self) -> None:
         """End a wait."""
-        self._asked.clear()
+        for asked in self._asked.values():
+            asked.clear()
         self._woken.set()
 
     async def run(self) -> None:
         client = await self._broker.open()
         try:
-            await asyncio.gather(*(self._watch(client, keys.queue(queue)) for queue in self._queues))
+            await asyncio.gather(*(self._watch(client, queue) for queue in self._asked))
         finally:
             await client.aclose()
 
-    async def _watch(self, client: Redis, key: str) -> None:
+    async def _watch(self, client: Redis, queue: str) -> None:
+        key, asked = keys.queue(queue), self._asked[queue]
         attempt = 0
         while True:
-            await self._asked.wait()
+            await asked.wait()
             try:
                 async with asyncio.timeout(_REPLY_TIMEOUT):
                     head = await client.blmove(key, key, WAIT, "LEFT", "LEFT")  # type: ignore[arg-type]
-            except (*PASSING, TimeoutError) as error:
+            except (RedisError, TimeoutError) as error:
+                if not passes(error):
+                    raise
                 self._link.lost(error)
                 await pause(attempt)
                 attempt += 1
                 continue
             attempt = 0
-            if head is not None:
+            if head is not None and asked.is_set():
                 self.wake()

@@ -11,12 +11,18 @@ from typing import Any
 
 from dataflow.errors import BrokerUnavailableError
 from dataflow.jobs.broker import Broker
+from dataflow.jobs.prometheus import render
+from dataflow.nodes.threads import CodeThreads
+from worker.admission import Admission
+from worker.breakers import BreakerWatch
 from worker.catalog import App, Served
 from worker.claim import Claimer
 from worker.commands import Commands
-from worker.deliveries import Deliveries, Reason
+from worker.deliveries import Deliveries
 from worker.due import Due
+from worker.effects import Effects
 from worker.finish import Finisher
+from worker.gate import Gate
 from worker.lease import Heartbeat
 from worker.link import Link
 from worker.options import WorkerOptions
@@ -24,6 +30,11 @@ from worker.progress import ProgressWriter
 from worker.recovery import Recovery
 from worker.run import Runner
 from worker.service import Service
+from worker.suspects import Suspects
+from worker.sweep import Sweeper
+from worker.tally import Tally
+from worker.turns import Turns
+from worker.vitals import Vitals
 from worker.wake import Waker
 
 logger = logging.getLogger("dataflow.worker")
@@ -40,6 +51,7 @@ class Worker:
         broker: Where the queues live.
         options: What it is told.
         allow_code: Whether PythonCodeNodes that travel with jobs may run.
+        admission: What jobs must prove before they are run; default: that they are whole.
 
     Example:
         >>> worker = Worker([db], Broker("redis://localhost:6379/0"), WorkerOptions(burst=True))
@@ -53,37 +65,70 @@ class Worker:
         options: WorkerOptions | None = None,
         *,
         allow_code: bool = False,
+        admission: Admission | None = None,
     ) -> None:
         self.options = options or WorkerOptions()
         self._link = Link(broker)
-        self._deliveries = Deliveries(self.options.concurrency)
+        self._threads = CodeThreads(self.options.concurrency, lambda: self._deliveries.slot_freed())
+        self._deliveries = Deliveries(self.options, lambda: self._threads.stuck)
+        self.tally = Tally()
+        self.vitals = Vitals(self.options, self._deliveries, apps)
         name, queues = self.options.name, self.options.queues
-        self._finisher = Finisher(self._link, name, self._deliveries)
+        effects = Effects(self.options.effects_kept)
+        self._finisher = Finisher(self._link, name, self._deliveries, effects.finished, self.tally)
         self._progress = ProgressWriter(self._link, self._deliveries)
         self._waker = Waker(broker, self._link, queues)
         served = Served(apps, allow_code=allow_code)
-        runner = Runner(served, self._deliveries, self._finisher.report, self._progress.note)
+        self.vitals.probes["breakers"] = lambda: {item.name: item.state.value for item in served.breakers()}
+        gate = Gate(self.options.database_limit(len(apps)))
+        suspects = Suspects(self._link, self.options.max_deliveries)
+        runner = Runner(
+            admission or Admission(),
+            served,
+            self.options,
+            gate,
+            self._deliveries,
+            suspects,
+            self._finisher.report,
+            self._progress.note,
+            self._threads,
+        )
         self._claimer = Claimer(self._link, self.options, self._deliveries, self._waker, runner.begin)
-        self._heartbeat = Heartbeat(self._link, self.options, self._deliveries)
-        #: In the order of their start. The claimer is last, and stops first.
+        self._heartbeat = Heartbeat(broker, self._link, self.options, self._deliveries, self.tally, self.vitals)
+        #: In the order of their start. Recovery is first: it looks for an earlier process of the same name. The claimer
+        #: is last, and stops first.
         self._services: tuple[Service, ...] = (
+            Recovery(self._link, self.options),
+            self.vitals,
             self._heartbeat,
+            effects,
             self._finisher,
             self._progress,
-            Recovery(self._link, self.options),
+            Turns(self._link, self.options),
             Due(self._link, queues),
-            Commands(broker, self._link, name, self._deliveries, self.stop),
+            Sweeper(self._link, queues),
+            BreakerWatch(served.breakers),
+            Commands(broker, self._link, name, self._deliveries, self.stop, self.drain),
             self._waker,
             self._claimer,
         )
+        self._draining = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self.started = asyncio.Event()
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Jobs recorded so far: ``done``, ``failed``, ``stopped``, ``retry``, ``back``."""
+        """Jobs recorded so far: ``done``, ``failed``, ``stopped``, ``retry``, ``back``, and what else occurred."""
         return MappingProxyType(self._finisher.counts)
+
+    async def metrics_text(self) -> str:
+        """What this worker counted and how it fares, for Prometheus."""
+        return render(self.tally.counts, [self.vitals.read()])
+
+    def drain(self) -> None:
+        """Claim no more, and end when what runs has finished, however long it takes; ``stop()`` still works."""
+        self._draining.set()
 
     def stop(self) -> None:
         """Claim no more, and end when running jobs have finished or ``grace`` is over; a second call ends at once."""
@@ -114,17 +159,25 @@ class Worker:
             for service in reversed(self._services):
                 await service.stop()
             await self._link.close()
+            self._threads.close()
         return self.counts
 
     async def _until_over(self) -> None:
         """Return when told to stop, or when a burst is over; raise when a service died."""
-        ends: set[asyncio.Task[Any]] = {asyncio.create_task(self._stopping.wait())}
+        ends: set[asyncio.Task[Any]] = {
+            asyncio.create_task(self._stopping.wait()),
+            asyncio.create_task(self._draining.wait()),
+        }
         if self.options.burst:
             ends.add(asyncio.create_task(self._claimer.exhausted.wait()))
         await self._first_of(ends)
 
     async def _drain(self) -> None:
         await self._claimer.stop()
+        if given_back := self._deliveries.give_back(only_waiting=True):
+            logger.info("%d job(s) that wait for their turn go back to their queues.", given_back)
+        if self._draining.is_set() and not self._stopping.is_set():
+            await self._finish_all()
         if self._deliveries.running and self.options.grace and not self._hurry.is_set():
             logger.info("%d job(s) have %g s to finish.", self._deliveries.running, self.options.grace)
             ends: set[asyncio.Task[Any]] = {
@@ -132,10 +185,8 @@ class Worker:
                 asyncio.create_task(self._hurry.wait()),
             }
             await self._first_of(ends, timeout=self.options.grace)
-        if self._deliveries.running:
-            logger.info("%d job(s) go back to their queues.", self._deliveries.running)
-            for delivery in self._deliveries:
-                delivery.interrupt(Reason.GIVEN_BACK)
+        if given_back := self._deliveries.give_back():
+            logger.info("%d job(s) go back to their queues.", given_back)
         try:
             async with asyncio.timeout(FLUSH_TIME):
                 await self._deliveries.wait_until_idle()
@@ -143,6 +194,15 @@ class Worker:
                 await self._heartbeat.farewell()
         except (TimeoutError, BrokerUnavailableError) as error:
             logger.warning("Ended without telling the broker everything (%s); other workers take over.", error)
+
+    async def _finish_all(self) -> None:
+        """Return when nothing runs any more, or when told to stop."""
+        logger.info("Drained: %d job(s) are finished before the end.", self._deliveries.running)
+        ends: set[asyncio.Task[Any]] = {
+            asyncio.create_task(self._deliveries.wait_until_idle()),
+            asyncio.create_task(self._stopping.wait()),
+        }
+        await self._first_of(ends)
 
     async def _first_of(self, ends: set[asyncio.Task[Any]], timeout: float | None = None) -> None:
         """Return when one of these ends, or time is up; raise when a service died before."""

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from dataflow.cli import jobs, workers
+from dataflow.cli.metrics import metrics
 from dataflow.errors import DataFlowError
 
 app = typer.Typer(
@@ -17,6 +19,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(workers.app, name="workers")
+app.command()(metrics)
 
 
 def _print_version(wanted: bool) -> None:

@@ -13,12 +13,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.mysql.base import MySQLDDLCompiler
-from sqlalchemy.dialects.mysql.pymysql import dialect as mysql_dialect
-from sqlalchemy.dialects.postgresql.asyncpg import dialect as postgresql_dialect
-from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable
 from sqlalchemy.sql.ddl import sort_tables_and_constraints
 
+from dataflow.databases.dialects import new_dialect
 from dataflow.databases.interface import Database, Dialect, Executor
 from dataflow.errors import TransientDatabaseError
 
@@ -60,17 +58,8 @@ class _MySQLTables(MySQLDDLCompiler):
         return statement.removeprefix("CREATE ").replace(on_table, " ", 1)
 
 
-def _mysql() -> sa.Dialect:
-    dialect = mysql_dialect(paramstyle="format")
-    dialect.ddl_compiler = _MySQLTables
-    return dialect
-
-
-_DIALECTS: dict[Dialect, sa.Dialect] = {
-    Dialect.POSTGRESQL: postgresql_dialect(),  # type: ignore[no-untyped-call]
-    Dialect.MYSQL: _mysql(),
-    Dialect.SQLITE: sqlite_dialect(paramstyle="qmark"),
-}
+_DIALECTS = {dialect: new_dialect(dialect) for dialect in Dialect}
+_DIALECTS[Dialect.MYSQL].ddl_compiler = _MySQLTables
 
 
 async def existing_columns(executor: Executor, dialect: Dialect, tables: Sequence[str]) -> dict[str, set[str]]:
@@ -103,13 +92,19 @@ async def create_tables(database: Database, tables: Sequence[sa.Table]) -> list[
 
 
 def create_statements(dialect: Dialect, tables: Sequence[sa.Table]) -> tuple[list[str], list[str]]:
-    """Names of ``tables`` in order of their foreign keys, and the statements that create them."""
+    """Names of ``tables`` in order of their foreign keys, and the statements that create them.
+
+    ``table.info["postgresql_policy"]`` may hold further statements for PostgreSQL.
+    """
     groups = sort_tables_and_constraints(tables)  # type: ignore[no-untyped-call]
     ordered = [table for table, _ in groups if table is not None]
     # Foreign keys of tables that point at each other: such tables have no order.
     cyclic = [key for table, keys in groups if table is None for key in keys]
     names = [table.name for table in ordered]
-    return names, [_text(dialect, item) for item in _elements(dialect, ordered, cyclic)]
+    statements = [_text(dialect, item) for item in _elements(dialect, ordered, cyclic)]
+    if dialect is Dialect.POSTGRESQL:
+        statements += [text for table in ordered for text in table.info.get("postgresql_policy", ())]
+    return names, statements
 
 
 def _elements(

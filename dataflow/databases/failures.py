@@ -9,6 +9,7 @@ from dataflow.errors import (
     DatabaseError,
     DatabaseUnavailableError,
     ForeignKeyViolationError,
+    InvalidFilterError,
     MissingTableError,
     NotNullViolationError,
     SchemaMismatchError,
@@ -19,12 +20,13 @@ from dataflow.errors import (
 
 
 def unreachable(masked_url: str, database: str, reason: str) -> DatabaseUnavailableError:
-    """The server does not answer, or refuses us."""
+    """The server does not answer, or refuses us; ``context["unreached"]`` says that nothing was asked of it."""
     return DatabaseUnavailableError(
         f"Cannot reach {masked_url}: {_sentence(reason)}",
         hint="Check that the server runs, host and port, user and password, and that the database "
         f"'{database}' exists.",
         url=masked_url,
+        unreached=True,
     )
 
 
@@ -97,12 +99,52 @@ def transient(reason: str) -> TransientDatabaseError:
     return TransientDatabaseError(_sentence(reason), hint="Another transaction was in the way; a retry may succeed.")
 
 
+def lost_statement(reason: str) -> DatabaseError:
+    """A prepared statement is not where it was prepared, or is another one."""
+    return DatabaseError(
+        f"A prepared statement is gone: {_sentence(reason)}",
+        hint="Behind PgBouncer in transaction mode, set statement_cache_size=0. Elsewhere, do not run DISCARD ALL or "
+        "DEALLOCATE on pooled connections.",
+    )
+
+
+def altered(reason: str) -> TransientDatabaseError:
+    """A statement was prepared before its table was altered, and its transaction cannot be begun anew."""
+    return TransientDatabaseError(
+        f"A table was altered while a transaction used it: {_sentence(reason)}", hint="Run the transaction again."
+    )
+
+
 def mismatch(reason: str) -> TypeMismatchError:
     return TypeMismatchError(f"A value does not fit its column: {_sentence(reason)}")
 
 
+def costly_pattern(database: str, reason: str) -> InvalidFilterError:
+    """A regular expression that the database gave up on; what it had found until then is not told."""
+    return InvalidFilterError(
+        f"The pattern of $regex is too costly for {database}: {_sentence(reason)}",
+        hint="Make it simpler: nested repetitions, such as (\\w+ ?)*, cost most.",
+    )
+
+
 def other(reason: str) -> DatabaseError:
     return DatabaseError(f"The database refuses the statement: {_sentence(reason)}")
+
+
+def no_transaction_settings(database: str) -> DatabaseError:
+    """Settings for one transaction were given where there is no such thing."""
+    return DatabaseError(
+        f"{database} has no settings that end with a transaction.",
+        hint="Use them on PostgreSQL only; elsewhere put what they would decide into the statements.",
+    )
+
+
+def left_open() -> DatabaseError:
+    """A statement by itself began a transaction."""
+    return DatabaseError(
+        "The statement left a transaction open, which has been rolled back.",
+        hint="Begin transactions with 'async with database.transaction()', and leave autocommit on.",
+    )
 
 
 def aborted() -> DatabaseError:

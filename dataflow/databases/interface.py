@@ -11,7 +11,7 @@ connection. A Database may be used from several event loops and threads: each lo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -95,11 +95,57 @@ class Executor(Protocol):
         ...
 
 
+class PairExecutor(Executor, Protocol):
+    """What runs two statements as one transaction in a single call: a Database of SQLite, where each call is a hop to
+    another thread.
+    """
+
+    async def fetch_one_then(
+        self, sql: str, args: Arguments, then: str, make: Callable[[Row | None], Arguments]
+    ) -> Row | None:
+        """The first row of a statement that writes, and a second statement with values made of that row.
+
+        ``make`` is called in the thread of the database.
+        """
+        ...
+
+
 class Transaction(Executor, Protocol):
     """Statements on one connection that commit together."""
 
     def savepoint(self) -> AbstractAsyncContextManager[None]:
         """A part that is undone by itself when its block raises."""
+        ...
+
+
+class Guard(Protocol):
+    """Decides whether a database is called, and learns how calls ended."""
+
+    @property
+    def name(self) -> str:
+        """What it guards."""
+        ...
+
+    @property
+    def troubled(self) -> bool:
+        """Whether calls must ``enter`` and ``leave``. Otherwise only outages need to be told, with probe 0."""
+        ...
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds until a call may go through; 0 if one may now."""
+        ...
+
+    async def enter(self) -> int:
+        """Ask to call; what it returns is for ``leave``.
+
+        Raises:
+            BreakerOpenError: Not now.
+        """
+        ...
+
+    async def leave(self, probe: int, error: BaseException | None = None) -> None:
+        """A call ended."""
         ...
 
 
@@ -109,11 +155,23 @@ class Database(Executor, Protocol):
     dialect: Dialect
     #: The URL with its password masked, for messages and logs.
     masked_url: str
+    #: Decides whether it is called.
+    guard: Guard
 
-    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+    def transaction(self, settings: Mapping[str, str] | None = None) -> AbstractAsyncContextManager[Transaction]:
         """One connection for a block: committed at its end, rolled back when it raises.
 
         On SQLite the block holds the one writer from its start (``BEGIN IMMEDIATE``).
+
+        Args:
+            settings: Server settings, set before the block's first statement and gone when the block ends, however it
+                ends (PostgreSQL only; ``{"app.tenant": "acme"}``, which row-level security policies can read). A name
+                with a dot that the server does not define reads as NULL before its first use on a connection, and as
+                an empty text in later transactions: ``nullif(current_setting('app.tenant', true), '')``.
+
+        Raises:
+            DatabaseError: Settings are given and this database is not PostgreSQL, or does not know one of them.
+            TypeMismatchError: A name or value is no text that PostgreSQL can hold, or not one that the setting takes.
         """
         ...
 

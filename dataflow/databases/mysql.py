@@ -1,207 +1,85 @@
-"""MySQL and MariaDB through aiomysql.
-
-In a statement ``%`` is always written ``%%``, also where it has no arguments.
-"""
+"""MySQL and MariaDB, through asyncmy or aiomysql."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import re
 import ssl
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from datetime import date, datetime
-from itertools import chain
-from typing import Any
+from collections.abc import Iterator
 
-import aiomysql
-from pymysql.constants import CLIENT, FIELD_TYPE
-from pymysql.converters import convert_date, convert_datetime, decoders
-from pymysql.err import MySQLError
+from pymysql.charset import charset_by_name
+from pymysql.constants import CLIENT
 
 from dataflow.databases import failures
-from dataflow.databases.interface import Arguments, Capabilities, Outcome, Row
-from dataflow.databases.mysql_errors import is_rolled_back, translate, unreachable_reason
-from dataflow.databases.mysql_text import insert_into, literals, split_insert
+from dataflow.databases.mysql_errors import NO_SUCH_THREAD, code_of, translate, unreachable_reason
+from dataflow.databases.mysql_session import MySQLSession, read_version
+from dataflow.databases.mysql_text import literals
+from dataflow.databases.options import DatabaseOptions
 from dataflow.databases.pooled import Connector
-from dataflow.databases.sessions import PooledSession
-from dataflow.databases.transports import close_orphan
+from dataflow.databases.url import DatabaseURL
+from dataflow.errors import ConfigurationError
 
 #: Wrong values are errors, as elsewhere; an id of 0 is 0, not "make one".
 _SQL_MODE = (
     "STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,"
     "NO_AUTO_VALUE_ON_ZERO"
 )
-_SAVEPOINT = "dataflow_many"
-
-
-class MySQLSession(PooledSession):
-    """An aiomysql connection.
-
-    Its cursors are passed by: they cost a few objects and awaits per statement and add nothing that is needed here.
-    """
-
-    def __init__(self, connection: Any, kill: Callable[[int], Coroutine[Any, Any, None]]) -> None:
-        self._connection = connection
-        self._kill = kill
-        self._in_transaction = False
-        self._rolled_back = False
-
-    async def fetch_all(self, sql: str, args: Arguments) -> list[Row]:
-        return list((await self._query(sql % literals(args))).rows or ())
-
-    async def fetch_one(self, sql: str, args: Arguments) -> Row | None:
-        rows = (await self._query(sql % literals(args))).rows
-        return rows[0] if rows else None
-
-    async def execute(self, sql: str, args: Arguments) -> Outcome:
-        result = await self._query(sql % literals(args))
-        return Outcome(result.affected_rows, result.insert_id or None)
-
-    async def execute_many(self, sql: str, rows: Sequence[Arguments]) -> int:
-        insert = split_insert(sql)
-        if insert is not None:
-            return await self._all_or_none(insert.statements(rows))
-        return await self._all_or_none(sql % literals(row) for row in rows)
-
-    async def copy_rows(self, table: str, columns: Sequence[str], rows: Sequence[Arguments]) -> int:
-        return await self._all_or_none(insert_into(table, columns).statements(rows))
-
-    async def command(self, sql: str) -> None:
-        await self._query(sql)
-
-    async def begin(self) -> None:
-        await self._query("START TRANSACTION")
-        self._in_transaction = True
-
-    async def commit(self) -> None:
-        await self._query("COMMIT")
-        self._in_transaction = False
-
-    async def rollback(self) -> None:
-        self._rolled_back = False
-        await self._query("ROLLBACK")
-        self._in_transaction = False
-
-    async def ping(self) -> None:
-        await self._connection.ping(reconnect=False)
-
-    async def settle(self) -> bool:
-        if self.is_closed():
-            # The server notices a closed socket only when its statement is done: end its session from another one.
-            await self._kill(self._connection.thread_id())
-            return False
-        if self._in_transaction:
-            await self.rollback()
-        return True
-
-    async def capabilities(self) -> Capabilities:
-        version, mariadb = _version(self._connection.get_server_info())
-        number = ".".join(map(str, version))
-        if mariadb:
-            collation = "utf8mb4_nopad_bin" if version >= (10, 2) else "utf8mb4_bin"
-            return Capabilities(f"MariaDB {number}", version >= (10, 5), collation)
-        collation = "utf8mb4_0900_bin" if version >= (8, 0, 17) else "utf8mb4_bin"
-        return Capabilities(f"MySQL {number}", False, collation)
-
-    def is_closed(self) -> bool:
-        # Like aiomysql's own pool: a reader at its end is a server that hung up.
-        connection = self._connection
-        return connection._writer is None or connection._reader._eof_received or connection._writer.is_closing()
-
-    async def close(self) -> None:
-        await self._connection.ensure_closed()
-
-    def terminate(self) -> None:
-        writer = self._connection._writer
-        if writer is None:
-            return
-        # With its loop closed asyncio closes all but the socket, and then cannot schedule the rest.
-        with contextlib.suppress(RuntimeError):
-            writer.transport.abort()
-        close_orphan(writer.transport)
-        self._connection._writer = self._connection._reader = None
-
-    async def _query(self, text: str) -> Any:
-        """Send a statement; its result, read to the end."""
-        if self._rolled_back:
-            raise failures.aborted()
-        connection = self._connection
-        try:
-            await connection.query(text)
-        except MySQLError as error:
-            self._rolled_back = self._in_transaction and is_rolled_back(error)
-            raise
-        except BaseException:
-            # Half a result may be unread: what comes next would be taken for the answer to another statement.
-            self.terminate()
-            raise
-        return connection._result
-
-    async def _all_or_none(self, statements: Iterator[str]) -> int:
-        """Run statements so that all take effect or none; rows matched."""
-        first, second = next(statements, None), next(statements, None)
-        if first is None:
-            return 0
-        if second is None:
-            return int((await self._query(first)).affected_rows)
-        nested = self._in_transaction
-        await (self._query(f"SAVEPOINT {_SAVEPOINT}") if nested else self.begin())
-        try:
-            matched = 0
-            for statement in chain((first, second), statements):
-                matched += (await self._query(statement)).affected_rows
-        except Exception:
-            if not nested:
-                await self.rollback()
-            elif not self._rolled_back:
-                await self._query(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
-            raise
-        await (self._query(f"RELEASE SAVEPOINT {_SAVEPOINT}") if nested else self.commit())
-        return matched
+#: Long text and bytes sort by so many of their first bytes; the server's own default is 1,024.
+_SORTED_BYTES = 8_192
+#: Bytes. A sort needs room for fifteen keys; MySQL's own 256 kB have it for two such columns only.
+_SORT_BUFFER = 2_097_152
 
 
 class MySQLConnector(Connector[MySQLSession]):
-    """Opens aiomysql connections."""
+    """Opens connections of the driver that the options name."""
+
+    def __init__(self, url: DatabaseURL, options: DatabaseOptions) -> None:
+        super().__init__(url, options)
+        self._sessions = session_class(options.mysql_driver)
+        if charset_by_name(options.charset) is None:
+            raise ConfigurationError(f"MySQL has no character set {options.charset!r}.", hint="Use utf8mb4.")
 
     async def connect(self) -> MySQLSession:
-        return MySQLSession(await self._open(), self._kill)
-
-    def translate(self, error: Exception) -> Exception:
-        return translate(error, self.masked_url)
-
-    async def _open(self) -> Any:
-        url, options = self.url, self.options
-        connection = aiomysql.Connection(
-            host=url.host or "localhost",
-            port=url.port or 3306,
-            user=url.user,
-            password=url.password or "",
-            db=url.database,
-            unix_socket=url.options.get("unix_socket"),
-            charset=options.charset,
-            conv=_DECODERS,
-            client_flag=CLIENT.FOUND_ROWS,
-            autocommit=True,
-            ssl=self._tls(),
-            program_name=options.application_name,
-        )
+        url, options, session = self.url, self.options, None
         try:
             async with asyncio.timeout(options.connect_timeout):
-                await connection._connect()
-                for statement in self._session_settings(connection.get_server_info()):
-                    await connection.query(statement)
+                session = await self._sessions.open(
+                    self._kill,
+                    host=url.host or "localhost",
+                    port=url.port or 3306,
+                    user=url.user,
+                    password=url.password or "",
+                    db=url.database,
+                    unix_socket=url.options.get("unix_socket"),
+                    charset=options.charset,
+                    client_flag=CLIENT.FOUND_ROWS,
+                    autocommit=True,
+                    ssl=self._tls(),
+                    program_name=options.application_name,
+                )
+                for statement in self._session_settings(session.server_version):
+                    await session.command(statement)
         except BaseException as error:
-            connection.close()
-            reason = unreachable_reason(error) if isinstance(error, Exception) else None
+            if session is not None:
+                session.terminate()
+            reason = self._reason(error)
             if reason is None:
                 raise
             raise failures.unreachable(self.masked_url, url.database, reason) from error
-        return connection
+        return session
+
+    def translate(self, error: Exception) -> Exception:
+        return translate(error, self.masked_url, self._sessions.driver_error)
+
+    def _reason(self, error: BaseException) -> str | None:
+        return unreachable_reason(error, self._sessions.driver_error) if isinstance(error, Exception) else None
 
     def _session_settings(self, server: str) -> Iterator[str]:
-        isolation = "tx_isolation" if _version(server)[1] else "transaction_isolation"
-        yield f"SET SESSION time_zone = '+00:00', sql_mode = '{_SQL_MODE}', {isolation} = 'READ-COMMITTED'"
+        isolation = "tx_isolation" if read_version(server)[1] else "transaction_isolation"
+        yield (
+            f"SET SESSION time_zone = '+00:00', sql_mode = '{_SQL_MODE}', {isolation} = 'READ-COMMITTED', "
+            f"max_sort_length = GREATEST(@@max_sort_length, {_SORTED_BYTES}), "
+            f"sort_buffer_size = GREATEST(@@sort_buffer_size, {_SORT_BUFFER})"
+        )
         collation = self.url.options.get("collation")
         if collation:
             charset, collation = literals((self.options.charset, collation))
@@ -222,39 +100,36 @@ class MySQLConnector(Connector[MySQLSession]):
         return context
 
     async def _kill(self, thread_id: int) -> None:
-        connection = await self._open()
+        session = await self.connect()
         try:
-            await connection.query(f"KILL {thread_id}")
-        except MySQLError as error:
-            if error.args[0] != 1094:  # it has ended by itself
+            await session.command(f"KILL {thread_id}")
+        except self._sessions.driver_error as error:
+            if code_of(error) != NO_SUCH_THREAD:  # it has ended by itself
                 raise
         finally:
-            connection.close()
+            session.terminate()
 
 
-def _version(server: str) -> tuple[tuple[int, ...], bool]:
-    """Version of the server, and whether it is MariaDB, from what it says when greeting."""
-    mariadb = "mariadb" in server.lower()
-    # MariaDB 10 introduces itself as 5.5.5-10.x to old replicas.
-    found = re.search(r"\d+(?:\.\d+)+", server.removeprefix("5.5.5-") if mariadb else server)
-    return tuple(int(part) for part in found[0].split(".")) if found else (), mariadb
+def session_class(driver: str) -> type[MySQLSession]:
+    """The sessions of a driver.
 
+    Args:
+        driver: ``"aiomysql"``, ``"asyncmy"``, or ``"auto"``: asyncmy where it is installed, else aiomysql.
 
-def _datetime(text: str) -> datetime | str | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        converted: datetime | str | None = convert_datetime(text)
-        return converted
+    Raises:
+        ConfigurationError: It is not installed.
+    """
+    if driver != "aiomysql":
+        try:
+            from dataflow.databases.mysql_asyncmy import AsyncmySession
+        except ImportError as error:
+            if driver == "asyncmy":
+                raise ConfigurationError(
+                    f"mysql_driver='asyncmy' cannot be used: {error}.",
+                    hint="Install it (pip install 'dataflow-jobs[fast]'), or leave mysql_driver at 'auto'.",
+                ) from error
+        else:
+            return AsyncmySession
+    from dataflow.databases.mysql_aiomysql import AiomysqlSession
 
-
-def _date(text: str) -> date | str | None:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        converted: date | str | None = convert_date(text)
-        return converted
-
-
-#: PyMySQL's, with a faster way for well-formed dates.
-_DECODERS = {**decoders, FIELD_TYPE.DATETIME: _datetime, FIELD_TYPE.TIMESTAMP: _datetime, FIELD_TYPE.DATE: _date}
+    return AiomysqlSession

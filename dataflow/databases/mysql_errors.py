@@ -1,22 +1,28 @@
-"""From aiomysql's exceptions, which are PyMySQL's, to ours."""
+"""From the exceptions of MySQL's drivers to ours. Both drivers' carry the server's code and words as ``args``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 
-from pymysql.err import MySQLError
-
 from dataflow.databases import failures
 
-#: Deadlock, lock wait timeout, and MariaDB's "record has changed since last read".
-_TRANSIENT = {1205, 1213, 1020}
+#: Deadlock, lock wait timeout, MariaDB's "record has changed since last read", "table definition has changed", and
+#: "statement needs to be re-prepared".
+_TRANSIENT = {1205, 1213, 1020, 1412, 1615}
 #: Of these the whole transaction was rolled back by the server, not only the statement.
 ROLLED_BACK = {1213, 1020}
 #: Cannot connect, gone away, lost, too many connections, shutdown, killed, access denied, unknown database.
 _UNAVAILABLE = {2002, 2003, 2005, 2006, 2013, 2055, 1040, 1053, 1927, 1044, 1045, 1049, 1129, 1130, 1203, 1226, 3169}
 #: Too long, out of range, of the wrong type, truncated, not JSON.
 _MISMATCH = {1406, 1264, 1265, 1292, 1366, 1367, 1411, 1690, 3140, 3141, 4038}
+#: KILL of a session that has ended.
+NO_SUCH_THREAD = 1094
+#: TLS was asked for and cannot be had (CR_SSL_CONNECTION_ERROR).
+NO_TLS = 2026
+
+#: MariaDB's code for a regular expression that it cannot compile or that went past its limits while it searched.
+PATTERN_FAILED = 1139
 
 _KEY = re.compile(r"for key '(?:(?P<table>[^'.]+)\.)?(?P<key>[^']+)'")
 _FOREIGN_KEY = re.compile(
@@ -26,10 +32,10 @@ _FOREIGN_KEY = re.compile(
 _QUOTED = re.compile(r"['`]([^'`]+)['`]")
 
 
-def translate(error: Exception, masked_url: str) -> Exception:
-    """Our error for one that a statement raised; any other exception comes back as it is."""
-    if isinstance(error, MySQLError):
-        code, reason = _code(error), _reason(error)
+def translate(error: Exception, masked_url: str, driver_error: type[Exception]) -> Exception:
+    """Our error for one that a statement raised; any other exception than the driver's comes back as it is."""
+    if isinstance(error, driver_error):
+        code, reason = code_of(error), _reason(error)
         if code in _TRANSIENT:
             return failures.transient(reason)
         if code in _UNAVAILABLE:
@@ -39,7 +45,7 @@ def translate(error: Exception, masked_url: str) -> Exception:
         make = _BY_CODE.get(code)
         if make is not None:
             return make(reason)
-        if code == 0:  # aiomysql's own "not connected", "cancelled during execution"
+        if code == 0:  # the drivers' own "not connected", "cancelled during execution"
             return failures.lost(masked_url, reason)
         return failures.other(reason)
     if isinstance(error, OSError):
@@ -47,7 +53,7 @@ def translate(error: Exception, masked_url: str) -> Exception:
     return error
 
 
-def unreachable_reason(error: Exception) -> str | None:
+def unreachable_reason(error: Exception, driver_error: type[Exception]) -> str | None:
     """Why connecting failed; None if this is no failure to connect."""
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     if isinstance(cause, TimeoutError):
@@ -56,23 +62,24 @@ def unreachable_reason(error: Exception) -> str | None:
         return "connection refused"
     if isinstance(cause, OSError):
         return str(cause)
-    if isinstance(error, MySQLError):
+    if isinstance(error, driver_error):
         return _reason(error)
     if isinstance(error, RuntimeError) and "cryptography" in str(error):
         return "the server wants an encrypted password: install 'cryptography', or connect with ssl=true"
     return None
 
 
-def is_rolled_back(error: MySQLError) -> bool:
+def is_rolled_back(error: Exception) -> bool:
     """Whether the server ended the whole transaction."""
-    return _code(error) in ROLLED_BACK
+    return code_of(error) in ROLLED_BACK
 
 
-def _code(error: MySQLError) -> int:
+def code_of(error: Exception) -> int:
+    """The server's code; 0 where the driver speaks for itself."""
     return error.args[0] if error.args and isinstance(error.args[0], int) else 0
 
 
-def _reason(error: MySQLError) -> str:
+def _reason(error: Exception) -> str:
     return str(error.args[-1]) if error.args else type(error).__name__
 
 
@@ -108,7 +115,16 @@ def _missing_table(reason: str) -> Exception:
     return failures.missing_table(found[1].rpartition(".")[2] if found else reason)
 
 
+def _costly_pattern(reason: str) -> Exception:
+    return failures.costly_pattern("MySQL or MariaDB", reason)
+
+
 _BY_CODE: dict[int, Callable[[str], Exception]] = {
+    PATTERN_FAILED: _costly_pattern,
+    # MySQL's own: stack, time, size.
+    3698: _costly_pattern,
+    3699: _costly_pattern,
+    3700: _costly_pattern,
     1062: _unique,
     1586: _unique,
     1216: _foreign_key,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Literal, get_args
 
 from dataflow.errors import ConfigurationError
+
+MySQLDriver = Literal["auto", "aiomysql", "asyncmy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class DatabaseOptions:
         statement_cache_size: Prepared statements kept per connection (PostgreSQL); 0 behind PgBouncer in transaction
             mode.
         charset: Character set of the connection (MySQL).
+        mysql_driver: ``"aiomysql"``, ``"asyncmy"``, or ``"auto"``: asyncmy where it is installed.
         enable_wal: Write-ahead log, so that readers and the writer do not block each other (SQLite files).
         cache_size_mb: Page cache of a connection in MB (SQLite).
         busy_timeout: How long a statement waits for another process that writes (SQLite).
@@ -47,6 +51,7 @@ class DatabaseOptions:
     ssl_key: str | None = None
     statement_cache_size: int = 256
     charset: str = "utf8mb4"
+    mysql_driver: MySQLDriver = "auto"
     enable_wal: bool = True
     cache_size_mb: int = 64
     busy_timeout: float = 30.0
@@ -61,6 +66,9 @@ class DatabaseOptions:
             "cache_size_mb": 1,
             "busy_timeout": 0,
         }
+        if self.mysql_driver not in get_args(MySQLDriver):
+            known = ", ".join(get_args(MySQLDriver))
+            raise ConfigurationError(f"mysql_driver={self.mysql_driver!r} is not known.", hint=f"Use one of {known}.")
         for name in (item.name for item in fields(self)):
             value = getattr(self, name)
             if name in least and value < least[name]:

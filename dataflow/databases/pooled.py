@@ -7,18 +7,19 @@ import logging
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Generic, NoReturn, TypeVar
 
 import sqlalchemy as sa
 
-from dataflow.databases import ddl
+from dataflow.databases import ddl, failures
+from dataflow.databases.guarded import GuardedDatabase
 from dataflow.databases.interface import Capabilities, Dialect, PoolMetrics, Transaction
 from dataflow.databases.options import DatabaseOptions
 from dataflow.databases.pool import CLOSE_SECONDS, Pool, PoolLimits, Slot
-from dataflow.databases.sessions import SQL_LOG, PooledSession, Runner, SessionTransaction, raise_translated
+from dataflow.databases.sessions import SQL_LOG, PooledSession, SessionTransaction, raise_translated
 from dataflow.databases.url import DatabaseURL
 from dataflow.errors import DatabaseUnavailableError
 
@@ -48,7 +49,7 @@ class Connector(ABC, Generic[S]):
         """Our error for one of the driver's; any other exception comes back as it is."""
 
 
-class PooledDatabase(Runner, Generic[S]):
+class PooledDatabase(GuardedDatabase, Generic[S]):
     """A database on a server."""
 
     def __init__(self, dialect: Dialect, connector: Connector[S]) -> None:
@@ -72,7 +73,7 @@ class PooledDatabase(Runner, Generic[S]):
         # The pools do not hold this object, so who forgets to close it, or ends, leaves no connection behind.
         self._finalizer = weakref.finalize(self, _let_go, self._pools)
 
-    async def _run(self, name: str, *args: Any) -> Any:
+    async def _call(self, name: str, *args: Any) -> Any:
         pool = self._recent
         if pool is None or pool.loop is not asyncio.get_running_loop():
             pool = self._pool()
@@ -81,27 +82,40 @@ class PooledDatabase(Runner, Generic[S]):
         slot = pool.take() or await pool.acquire()
         try:
             result = await getattr(slot.session, name)(*args)
-        except Exception as error:
-            ours = self._connector.translate(error)
-            if isinstance(ours, DatabaseUnavailableError):
-                # Whatever the driver thinks of it, this connection is not used again.
-                pool.abandon(slot)
-            else:
-                pool.release(slot)
-            if ours is error:
-                raise
-            raise ours from error
-        except asyncio.CancelledError:
-            await pool.release_unsettled(slot)
-            raise
-        except BaseException:
+        except BaseException as error:
+            if not (args and slot.session and slot.session.is_outdated(args[0], error)):
+                await self._fail(pool, slot, error)
+            try:
+                result = await getattr(slot.session, name)(*args)
+            except BaseException as failure:
+                await self._fail(pool, slot, failure)
+        if slot.session is not None and slot.session.is_in_transaction():
+            # Whoever got the connection next would write into a transaction that nobody commits.
             pool.abandon(slot)
-            raise
+            raise failures.left_open()
         pool.release(slot)
         return result
 
-    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        return _TransactionScope(self)
+    async def _fail(self, pool: Pool[S], slot: Slot[S], error: BaseException) -> NoReturn:
+        """Give back the slot of a statement that failed, and raise what the caller gets."""
+        if isinstance(error, asyncio.CancelledError):
+            await pool.release_unsettled(slot)
+            raise error
+        if not isinstance(error, Exception):
+            pool.abandon(slot)
+            raise error
+        ours = self._connector.translate(error)
+        if isinstance(ours, DatabaseUnavailableError):
+            # Whatever the driver thinks of it, this connection is not used again.
+            pool.abandon(slot)
+        else:
+            pool.release(slot)
+        if ours is error:
+            raise error
+        raise ours from error
+
+    def _scope(self, settings: Mapping[str, str] | None) -> AbstractAsyncContextManager[Transaction]:
+        return _TransactionScope(self, settings)
 
     async def capabilities(self) -> Capabilities:
         if self._capabilities is None:
@@ -156,8 +170,9 @@ class PooledDatabase(Runner, Generic[S]):
 class _TransactionScope(Generic[S]):
     """``async with database.transaction()``."""
 
-    def __init__(self, database: PooledDatabase[S]) -> None:
+    def __init__(self, database: PooledDatabase[S], settings: Mapping[str, str] | None) -> None:
         self._database = database
+        self._settings = settings
 
     async def __aenter__(self) -> SessionTransaction:
         database = self._database
@@ -166,12 +181,23 @@ class _TransactionScope(Generic[S]):
         assert self._slot.session is not None
         self._session = self._slot.session
         try:
-            await self._session.begin()
+            await self._session.begin(self._settings)
         except BaseException as error:
             await self._fail(error)
         options, translate = database.options, database._connector.translate
-        self._transaction = SessionTransaction(self._session, translate, echo=options.echo)
+        self._transaction = SessionTransaction(self._session, translate, echo=options.echo, renew=self._renew)
         return self._transaction
+
+    async def _renew(self, statement: str, error: Exception, is_first: bool) -> bool:
+        if not self._session.is_outdated(statement, error):
+            return False
+        if is_first:
+            await self._session.settle()
+            await self._session.begin(self._settings)
+        elif self._session.reached_server(error):
+            # It has ended the transaction.
+            raise failures.altered(str(error)) from error
+        return True
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

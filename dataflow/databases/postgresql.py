@@ -13,10 +13,11 @@ import asyncpg
 from dataflow.databases import failures
 from dataflow.databases.interface import Arguments, Capabilities, Outcome, Row
 from dataflow.databases.pooled import Connector
-from dataflow.databases.postgresql_errors import translate, unreachable_reason
+from dataflow.databases.postgresql_errors import is_from_server, may_be_outdated, translate, unreachable_reason
 from dataflow.databases.sessions import PooledSession
 from dataflow.databases.transports import close_orphan
 from dataflow.databases.url import POSTGRESQL_TLS
+from dataflow.errors import TypeMismatchError
 
 #: An INSERT whose every execution matches exactly one row.
 _PLAIN_INSERT = re.compile(r"\s*INSERT\s+INTO\s(?!.*\b(?:ON\s+CONFLICT|SELECT)\b)", re.IGNORECASE | re.DOTALL)
@@ -59,13 +60,18 @@ class PostgreSQLSession(PooledSession):
         return sum([_matched(await self._connection.execute(sql, *row)) for row in rows])
 
     async def copy_rows(self, table: str, columns: Sequence[str], rows: Sequence[Arguments]) -> int:
-        return _matched(await self._connection.copy_records_to_table(table, records=rows, columns=columns))
+        names = ", ".join(map(_quote, columns))
+        # asyncpg's own copy_records_to_table remembers the columns' types. Once a column is altered from integer to
+        # real, it would go on to send integers, which the server would take for the bytes of a float.
+        types = await self._connection.prepare(f"SELECT {names} FROM {_quote(table)} LIMIT 0", name="")
+        copy = f"COPY {_quote(table)} ({names}) FROM STDIN (FORMAT binary)"
+        return _matched(await self._connection._protocol.copy_in(copy, None, None, rows, types._state, None))
 
     async def command(self, sql: str) -> None:
         await self._connection.execute(sql)
 
-    async def begin(self) -> None:
-        await self._connection.execute("BEGIN")
+    async def begin(self, settings: Mapping[str, str] | None = None) -> None:
+        await self._connection.execute(f"BEGIN; {_set_local(settings)}" if settings else "BEGIN")
 
     async def commit(self) -> None:
         # COMMIT of a transaction in which a statement failed rolls back, and is no error to the server.
@@ -75,9 +81,34 @@ class PostgreSQLSession(PooledSession):
     async def ping(self) -> None:
         await self._connection.execute("SELECT 1")
 
+    def is_in_transaction(self) -> bool:
+        return bool(self._connection.is_in_transaction())
+
+    def is_outdated(self, statement: str, error: BaseException) -> bool:
+        if isinstance(error, asyncpg.InvalidCachedStatementError):
+            # asyncpg has dropped all that it had prepared.
+            return True
+        return may_be_outdated(error) and self._forget(statement)
+
+    def reached_server(self, error: BaseException) -> bool:
+        return is_from_server(error)
+
+    def _forget(self, statement: str) -> bool:
+        """Prepare a statement anew when it is next used; whether it was prepared."""
+        for prepared in self._connection._stmt_cache.iter_statements():
+            if prepared.query == statement:
+                prepared.mark_closed()
+                self._connection._stmts_to_close.add(prepared)
+                return True
+        return False
+
     async def settle(self) -> bool:
-        # asyncpg has sent the cancel request; the next statement waits until the server has obeyed it.
-        await self._connection.execute("ROLLBACK" if self._connection.is_in_transaction() else "SELECT 1")
+        if not self._connection.is_in_transaction():
+            # asyncpg has sent the cancel request; the next statement waits until the server has obeyed it, or has
+            # done what it was too late for: then the connection is in the transaction of a cancelled BEGIN.
+            await self._connection.execute("SELECT 1")
+        if self._connection.is_in_transaction():
+            await self._connection.execute("ROLLBACK")
         return True
 
     async def capabilities(self) -> Capabilities:
@@ -144,6 +175,39 @@ class PostgreSQLConnector(Connector[PostgreSQLSession]):
         # What asyncpg would do by itself, but a query that is not empty is easier to join.
         settings.setdefault("sslmode", "prefer")
         return settings
+
+
+def _quote(name: str) -> str:
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'
+
+
+def _set_local(settings: Mapping[str, str]) -> str:
+    """A statement that makes settings for the rest of the transaction.
+
+    Written out, because only a message without bind values can carry it together with BEGIN.
+    """
+    calls = [f"set_config({_literal(name)}, {_literal(value)}, true)" for name, value in settings.items()]
+    return f"SELECT {', '.join(calls)}"
+
+
+def _literal(value: str) -> str:
+    """A text as it is written in a statement, whatever the server's ``standard_conforming_strings``."""
+    if not isinstance(value, str) or "\0" in value or not _encodable(value):
+        raise TypeMismatchError(
+            "A setting's name or value is no text that PostgreSQL can hold.",
+            hint="Pass str, without NUL characters or lone surrogates.",
+        )
+    escaped = value.replace("\\", "\\\\").replace("'", "''")
+    return f"E'{escaped}'"
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _matched(tag: str) -> int:

@@ -15,8 +15,27 @@ _TRANSIENT = ("40", "55P03")
 #: The server is gone, going, not there yet, or full: connection failure, operator intervention, too many connections.
 _UNAVAILABLE = ("08", "57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "53300")
 
+#: A prepared statement does not exist, exists already, or takes other values: a pooler gave us another connection.
+_LOST_STATEMENT = {"26000", "42P05", "08P01"}
+
+_OUTDATED = (
+    asyncpg.InvalidBinaryRepresentationError,
+    asyncpg.DatatypeMismatchError,
+    asyncpg.UndefinedFunctionError,
+)
+
 _KEY = re.compile(r"Key \((?P<fields>.+?)\)=\(")
 _REFERENCED = re.compile(r'(?:not present in|referenced from) table "(?P<table>[^"]+)"')
+
+
+def is_from_server(error: BaseException) -> bool:
+    """Whether the server said it; asyncpg raises the same class for a value that it cannot even send."""
+    return getattr(error, "severity", None) is not None
+
+
+def may_be_outdated(error: BaseException) -> bool:
+    """Whether a statement may fail so because the types of its values were found out before the schema changed."""
+    return isinstance(error, _OUTDATED) or (isinstance(error, asyncpg.DataError) and not is_from_server(error))
 
 
 def translate(error: Exception, masked_url: str) -> Exception:
@@ -50,7 +69,9 @@ def _from_server(error: Any, masked_url: str) -> Exception:
     state = error.sqlstate or ""
     reason = error.message or str(error)
     if isinstance(error, asyncpg.InvalidCachedStatementError):
-        return failures.transient(f"The table was altered while the transaction ran ({reason})")
+        return failures.altered(reason)
+    if state in _LOST_STATEMENT and "prepared statement" in reason:
+        return failures.lost_statement(reason)
     if state.startswith(_TRANSIENT):
         return failures.transient(reason)
     if state.startswith(_UNAVAILABLE):
@@ -88,6 +109,7 @@ _BY_STATE: dict[str, Callable[[Any], Exception]] = {
     "23502": lambda error: failures.not_null(error.table_name, error.column_name),
     "23514": lambda error: failures.check(error.table_name, error.constraint_name),
     "23P01": lambda error: failures.check(error.table_name, error.constraint_name),
+    "2201B": lambda error: failures.costly_pattern("PostgreSQL", error.message),
     "42P01": _missing_table,
     "42703": lambda error: failures.missing_column(error.message),
 }

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
@@ -21,6 +21,9 @@ SQL_LOG = logging.getLogger("dataflow.sql")
 
 #: From a driver's exception to ours; anything else comes back as it is.
 Translate = Callable[[Exception], Exception]
+#: After a statement of a transaction failed with that error, which was its first or not: whether to run it again, the
+#: transaction being begun anew where need be.
+Renew = Callable[[str, Exception, bool], Awaitable[bool]]
 
 
 class Session(ABC):
@@ -59,8 +62,8 @@ class PooledSession(Session):
     """A connection to a server, kept in a pool."""
 
     @abstractmethod
-    async def begin(self) -> None:
-        """Start a transaction."""
+    async def begin(self, settings: Mapping[str, str] | None = None) -> None:
+        """Start a transaction, with settings that end with it; see Database.transaction."""
 
     @abstractmethod
     async def commit(self) -> None:
@@ -69,6 +72,21 @@ class PooledSession(Session):
     @abstractmethod
     async def ping(self) -> None:
         """Ask the server for an answer; raises where none comes."""
+
+    @abstractmethod
+    def is_in_transaction(self) -> bool:
+        """Whether a transaction is open, by what the server said last; does not ask it."""
+
+    @abstractmethod
+    def is_outdated(self, statement: str, error: BaseException) -> bool:
+        """Whether a statement may have failed only because it was prepared before the schema changed.
+
+        It then had no effect, and will be prepared anew when it is next used.
+        """
+
+    def reached_server(self, error: BaseException) -> bool:
+        """Whether a statement that failed so was sent: then it has ended its transaction."""
+        return True
 
     @abstractmethod
     async def settle(self) -> bool:
@@ -113,10 +131,12 @@ class Runner(ABC):
 class SessionTransaction(Runner):
     """Statements on one session, between its BEGIN and COMMIT. One runs at a time, whichever task asks."""
 
-    def __init__(self, session: Session, translate: Translate, *, echo: bool) -> None:
+    def __init__(self, session: Session, translate: Translate, *, echo: bool, renew: Renew | None = None) -> None:
         self._session = session
         self._translate = translate
         self._echo = echo
+        self._renew = renew
+        self._is_first = True
         self._turn = asyncio.Lock()
         self._names = itertools.count(1)
         self._over = False
@@ -131,8 +151,14 @@ class SessionTransaction(Runner):
                 raise DatabaseError("The transaction is over.", hint="Run its statements inside its 'async with'.")
             if self._echo:
                 SQL_LOG.info("%s", args[0])
+            is_first, self._is_first = self._is_first, False
             try:
-                return await getattr(self._session, name)(*args)
+                try:
+                    return await getattr(self._session, name)(*args)
+                except Exception as error:
+                    if self._renew is None or not await self._renew(args[0], error, is_first):
+                        raise
+                    return await getattr(self._session, name)(*args)
             except Exception as error:
                 raise_translated(error, self._translate)
 

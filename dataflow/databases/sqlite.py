@@ -11,7 +11,7 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import lru_cache, partial
 from pathlib import Path
@@ -22,9 +22,10 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from dataflow.databases import ddl, failures
+from dataflow.databases.guarded import GuardedDatabase
 from dataflow.databases.interface import Arguments, Capabilities, Dialect, Outcome, PoolMetrics, Row, Transaction
 from dataflow.databases.options import DatabaseOptions
-from dataflow.databases.sessions import SQL_LOG, Runner, Session, SessionTransaction, raise_translated
+from dataflow.databases.sessions import SQL_LOG, Session, SessionTransaction, raise_translated
 from dataflow.databases.sqlite_errors import translate
 from dataflow.databases.sqlite_functions import register
 from dataflow.databases.sqlite_jobs import LOCK_SLICE, Work
@@ -53,6 +54,13 @@ class SQLiteSession(Session):
         row: Row | None = await self._do(partial(_fetch_one, sql, args))
         return row
 
+    async def fetch_one_then(
+        self, sql: str, args: Arguments, then: str, make: Callable[[Row | None], Arguments]
+    ) -> Row | None:
+        """See PairExecutor."""
+        row: Row | None = await self._do(partial(_fetch_one_then, sql, args, then, make))
+        return row
+
     async def execute(self, sql: str, args: Arguments) -> Outcome:
         outcome: Outcome = await self._do(partial(_execute, sql, args))
         return outcome
@@ -74,7 +82,7 @@ class SQLiteSession(Session):
 
     def _do(self, work: Work) -> Any:
         if self._owner is None:
-            return self._threads.run(work)
+            return self._threads.run(partial(_by_itself, work))
         return self._threads.run(partial(_inside, work), self._owner)
 
 
@@ -85,7 +93,7 @@ class _Open(NamedTuple):
     readers: Threads
 
 
-class SQLiteDatabase(Runner):
+class SQLiteDatabase(GuardedDatabase):
     """A SQLite file, or a database in memory."""
 
     dialect = Dialect.SQLITE
@@ -101,7 +109,7 @@ class SQLiteDatabase(Runner):
         self._open: _Open | None = None
         self._capabilities: Capabilities | None = None
 
-    async def _run(self, name: str, *args: Any) -> Any:
+    async def _call(self, name: str, *args: Any) -> Any:
         if self.options.echo:
             SQL_LOG.info("%s", args[0])
         threads = self._open or self._start()
@@ -112,7 +120,16 @@ class SQLiteDatabase(Runner):
         except Exception as error:
             raise_translated(error, self.translate)
 
-    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+    async def fetch_one_then(
+        self, sql: str, args: Arguments, then: str, make: Callable[[Row | None], Arguments]
+    ) -> Row | None:
+        """See PairExecutor."""
+        row: Row | None = await self._run("fetch_one_then", sql, args, then, make)
+        return row
+
+    def _scope(self, settings: Mapping[str, str] | None) -> AbstractAsyncContextManager[Transaction]:
+        if settings:
+            raise failures.no_transaction_settings("SQLite")
         return _TransactionScope(self, (self._open or self._start()).writer)
 
     async def capabilities(self) -> Capabilities:
@@ -268,6 +285,24 @@ def _fetch_one(sql: str, args: Arguments, connection: sqlite3.Connection) -> Row
     return row
 
 
+def _fetch_one_then(
+    sql: str,
+    args: Arguments,
+    then: str,
+    make: Callable[[Row | None], Arguments],
+    connection: sqlite3.Connection,
+) -> Row | None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        row = _fetch_one(sql, args, connection)
+        connection.execute(then, make(row))
+        connection.execute("COMMIT")
+    except BaseException:
+        _roll_back(connection)
+        raise
+    return row
+
+
 def _execute(sql: str, args: Arguments, connection: sqlite3.Connection) -> Outcome:
     cursor = connection.execute(sql, args)
     outcome = Outcome(max(cursor.rowcount, 0), cursor.lastrowid)
@@ -289,6 +324,15 @@ def _execute_many(sql: str, rows: Sequence[Arguments], connection: sqlite3.Conne
                 connection.execute(f"RELEASE {_SAVEPOINT}")
         raise
     return max(matched, 0)
+
+
+def _by_itself(work: Work, connection: sqlite3.Connection) -> Any:
+    """Work that must leave no transaction open, into which others would write."""
+    result = work(connection)
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+        raise failures.left_open()
+    return result
 
 
 def _inside(work: Work, connection: sqlite3.Connection) -> Any:

@@ -21,6 +21,8 @@ _SCHEMES = {
     "mariadb": Dialect.MYSQL,
     "mysql+aiomysql": Dialect.MYSQL,
     "mariadb+aiomysql": Dialect.MYSQL,
+    "mysql+asyncmy": Dialect.MYSQL,
+    "mariadb+asyncmy": Dialect.MYSQL,
     "sqlite": Dialect.SQLITE,
     "sqlite+aiosqlite": Dialect.SQLITE,
 }
@@ -61,6 +63,7 @@ class DatabaseURL:
         port: Port.
         user: User name.
         password: Password; not in the repr.
+        driver: The driver that the scheme asks for, such as ``asyncmy`` in ``mysql+asyncmy``.
         options: What follows the ``?``.
     """
 
@@ -70,6 +73,7 @@ class DatabaseURL:
     port: int | None = None
     user: str | None = None
     password: str | None = field(default=None, repr=False)
+    driver: str | None = None
     options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
     @property
@@ -90,6 +94,8 @@ class DatabaseURL:
             ConfigurationError: A number is none.
         """
         found: dict[str, str | int | float] = {}
+        if self.driver and self.dialect is Dialect.MYSQL:
+            found["mysql_driver"] = self.driver
         for name, text in self.options.items():
             if name in OVERRIDES:
                 try:
@@ -107,8 +113,9 @@ def mask(url: str) -> str:
 def parse_url(url: str) -> DatabaseURL:
     """Read a database URL.
 
-    Understood are ``postgresql://user:password@host:port/database``, ``mysql://…`` (``mariadb://``), ``sqlite:///`` and
-    a path (relative to the working directory, or absolute with four slashes), ``sqlite://`` and ``:memory:``.
+    Understood are ``postgresql://user:password@host:port/database``, ``mysql://…`` (``mariadb://``; ``mysql+asyncmy://``
+    and ``mysql+aiomysql://`` also choose the driver), ``sqlite:///`` and a path (relative to the working directory, or
+    absolute with four slashes), ``sqlite://`` and ``:memory:``.
 
     Raises:
         ConfigurationError: It is none of these, or has an option that does not exist. The message has no password.
@@ -165,6 +172,7 @@ def _server(dialect: Dialect, url: str) -> DatabaseURL:
         port=port,
         user=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
+        driver=parts.scheme.partition("+")[2] or None,
         options=_options(dialect, parts.query),
     )
 

@@ -10,11 +10,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from dataflow.errors import BrokerUnavailableError, ConfigurationError
 from dataflow.jobs.embedded import embedded_url
+from dataflow.jobs.masking import mask_url
 from dataflow.jobs.scripts import Argument, Script
 
 if TYPE_CHECKING:
@@ -138,19 +139,38 @@ class Broker:
                 await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(client.aclose(), loop))
 
 
+def is_denied(error: Exception) -> bool:
+    """Whether the server refused because the user's ACL does not allow it."""
+    return any(sign in str(error) for sign in _DENIALS)
+
+
 def unavailable(masked_url: str, problem: Exception | str) -> BrokerUnavailableError:
     """The error of a broker that cannot be used, with what to check."""
-    return BrokerUnavailableError(
-        f"The broker at {masked_url} cannot be used: {str(problem).rstrip('.') or type(problem).__name__}.",
-        hint="Check that the server runs and has memory left, and that REDIS_URL names its host, port and password.",
-        url=masked_url,
-    )
+    text = str(problem).rstrip(".") or type(problem).__name__
+    hint = next((hint for sign, hint in _HINTS if sign in text), _HINT)
+    return BrokerUnavailableError(f"The broker at {masked_url} cannot be used: {text}.", hint=hint, url=masked_url)
 
 
-def mask_url(url: str) -> str:
-    """A URL with its password replaced by ``***``."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
+_HINT = "Check that the server runs and has memory left, and that REDIS_URL names its host, port and password."
+_HANGS_UP = (
+    f"{_HINT} A port that speaks TLS needs rediss://, and may ask for a certificate of ours: redis_ssl_cert and "
+    "redis_ssl_key (ssl_certfile and ssl_keyfile in the URL)."
+)
+_DENIALS = ("no permissions", "The user executing the script")
+_DENIED = "The ACL of the user must allow what docs/security.md lists for producers and workers."
+#: What a message of the driver or the server contains → what to do about it.
+_HINTS = (
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "The server's certificate is not for that host, has expired, or is not signed by the authority in redis_ssl_ca "
+        "(ssl_ca_certs in the URL).",
+    ),
+    ("CERTIFICATE_REQUIRED", _HANGS_UP),
+    ("Connection reset", _HANGS_UP),
+    ("Connection closed", _HANGS_UP),
+    ("Connection lost", _HANGS_UP),
+    ("Broken pipe", _HANGS_UP),
+    ("no reply within", f"{_HINT} With rediss:// it must speak TLS at that port."),
+    ("No such file", "redis_ssl_ca, redis_ssl_cert or redis_ssl_key names a file that is not there."),
+    *((sign, _DENIED) for sign in _DENIALS),
+)

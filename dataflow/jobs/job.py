@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypedDict
-
-import msgspec
+from typing import Any
 
 from dataflow.errors import JobCanceledError, JobFailedError, JobNotFoundError
 from dataflow.jobs import keys
 from dataflow.jobs.broker import Broker
-from dataflow.jobs.record import JobFailure, JobRecord, JobStatus, moment, read_record
+from dataflow.jobs.control import REQUEUED, insist_on_command, requeue, send_command
+from dataflow.jobs.progress import WAIT_SLICE, JobEvent, NodeProgress, Progress, count_nodes, follow, nodes_of
+from dataflow.jobs.record import JobFailure, JobRecord, JobStatus, read_record
 from dataflow.jobs.scripts import Script
 from dataflow.jobs.times import now_text
 from dataflow.jobs.wire import read_payload
@@ -26,25 +26,6 @@ _CANCEL = Script(Path(__file__).parent / "lua" / "cancel.lua")
 
 #: Seconds that a canceled job is kept where it does not say: RQ's year.
 CANCELED_TTL = 31_536_000
-#: Seconds after which a wait looks whether the job ended without a result: canceled, deleted, expired.
-WAIT_SLICE = 2.0
-
-
-class NodeProgress(TypedDict):
-    """One node: ``pending``, ``running``, ``done``, ``failed`` or ``skipped``."""
-
-    state: str
-    started_at: datetime | None
-    ended_at: datetime | None
-
-
-class Progress(TypedDict):
-    """How far a job is. ``done`` counts nodes that ended, ``total`` all of them (0 while that is unknown)."""
-
-    status: str
-    nodes: dict[str, NodeProgress]
-    done: int
-    total: int
 
 
 class Job:
@@ -95,6 +76,15 @@ class Job:
         return self._known.results
 
     @property
+    def result(self) -> Any:
+        """What an actor's function returned; None until the job has finished.
+
+        Raises:
+            InputError: The job's workflow has several nodes, or one that is no actor.
+        """
+        return self._known.result
+
+    @property
     def error(self) -> JobFailure | None:
         """Why it failed last."""
         return self._known.failure
@@ -138,6 +128,11 @@ class Job:
     def retries_left(self) -> int:
         """Times it may still be tried again."""
         return self._known.retries_left
+
+    @property
+    def ordering_key(self) -> str | None:
+        """The key whose jobs run one at a time; a ``deferred`` job with one may wait for its turn."""
+        return self._known.ordering_key
 
     @property
     def _known(self) -> JobRecord:
@@ -212,18 +207,32 @@ class Job:
             BrokerUnavailableError: The broker cannot be reached.
         """
         record = (await self.refresh_async())._known
-        nodes: dict[str, NodeProgress]
+        nodes = nodes_of(record)
         if record.progress is None:
             nodes = {
                 step: NodeProgress(state="pending", started_at=None, ended_at=None) for step in await self._steps()
             }
-        else:
-            nodes = {
-                step: NodeProgress(state=state, started_at=moment(started), ended_at=moment(ended))
-                for step, (state, started, ended) in record.progress.items()
-            }
-        done = sum(node["state"] in ("done", "failed", "skipped") for node in nodes.values())
-        return Progress(status=record.status, nodes=nodes, done=done, total=len(nodes))
+        return count_nodes(record.status, nodes)
+
+    def events_async(self, timeout: float | None = None) -> AsyncGenerator[JobEvent, None]:
+        """What happens to the job, as it happens: each status, and each node that begins or ends, up to the job's end.
+
+        What happened before is told first. Nodes are told at most ten times a second: one that began and ended in
+        between is told once, with its end. A job that is tried again begins anew.
+
+        Args:
+            timeout: Seconds until the job must have ended; None waits for ever.
+
+        Raises:
+            JobNotFoundError: There is no such job (any more).
+            TimeoutError: It has not ended in time.
+            BrokerUnavailableError: The broker cannot be reached.
+
+        Example:
+            >>> async for event in job.events_async():
+            ...     print(event.node_id or "job", event.state or event.status)
+        """
+        return follow(self._broker, self.id, timeout)
 
     async def _steps(self) -> list[str]:
         """Ids of the workflow's nodes, from what was enqueued."""
@@ -257,12 +266,43 @@ class Job:
             self._record, self._status = None, status
             return status is JobStatus.CANCELED
         if worker:
-            client = await self._broker.client()
-            command = msgspec.json.encode({"command": "stop-job", "job_id": self.id})
-            async with self._broker.errors():
-                await client.publish(keys.pubsub(worker), command)
+            # Where it does not listen, its next heartbeat tells it that the job is no longer its own.
+            await send_command(self._broker, worker, "stop-job", job_id=self.id)
         self._record, self._status = None, JobStatus.CANCELED
         return True
+
+    async def stop_async(self) -> bool:
+        """Stop the job if it runs: its statement is cancelled in the database, and it ends as ``stopped``.
+
+        Returns:
+            Whether it ran and its worker was told; ``wait_async`` tells when it has ended.
+
+        Raises:
+            JobNotFoundError: There is no such job (any more).
+            JobError: Its worker does not listen.
+            BrokerUnavailableError: The broker cannot be reached.
+        """
+        record = (await self.refresh_async())._known
+        if record.status is not JobStatus.STARTED or record.worker_name is None:
+            return False
+        await insist_on_command(self._broker, record.worker_name, "stop-job", job_id=self.id)
+        return True
+
+    async def requeue_async(self) -> bool:
+        """Queue the job again if it failed, was stopped or canceled; its retries are not renewed.
+
+        Returns:
+            Whether it was queued; False where it has not ended, or has finished.
+
+        Raises:
+            JobNotFoundError: There is no such job (any more).
+            BrokerUnavailableError: The broker cannot be reached.
+        """
+        before = (await requeue(self._broker, [self.id]))[self.id]
+        if before is None:
+            raise JobNotFoundError(f"There is no job {self.id!r} at {self._broker.masked_url}.", job_id=self.id)
+        self._record, self._status = None, None
+        return before in REQUEUED
 
     # The same from synchronous code
 
@@ -281,3 +321,24 @@ class Job:
     def cancel(self) -> bool:
         """``cancel_async`` from synchronous code."""
         return run_sync(self.cancel_async())
+
+    def events(self, timeout: float | None = None) -> Iterator[JobEvent]:
+        """``events_async`` from synchronous code."""
+        stream = self.events_async(timeout)
+        try:
+            while (event := run_sync(_next(stream))) is not None:
+                yield event
+        finally:
+            run_sync(stream.aclose())
+
+    def stop(self) -> bool:
+        """``stop_async`` from synchronous code."""
+        return run_sync(self.stop_async())
+
+    def requeue(self) -> bool:
+        """``requeue_async`` from synchronous code."""
+        return run_sync(self.requeue_async())
+
+
+async def _next(stream: AsyncGenerator[JobEvent, None]) -> JobEvent | None:
+    return await anext(stream, None)

@@ -19,6 +19,12 @@ Redis cluster. The Lua scripts build the same names from the prefix that they ar
     rq:pubsub:NAME                   channel commands to a worker
     rq:suspended                     string its presence makes all workers pause
     rq:dataflow:leases               zset   our workers, by when they count as dead
+    rq:dataflow:breaker:NAME         string an open circuit breaker that processes share: when one may probe
+    rq:dataflow:order:KEY            list   jobs of an ordering key that have not ended; the first has the turn
+    rq:dataflow:orders               zset   ordering keys with such jobs, by when one looked last
+    rq:dataflow:metrics              hash   what all our workers counted (metrics.py)
+    rq:dataflow:progress:ID          stream tells those who follow a job that a node of it began or ended; expires
+    rq:dataflow:spent:TIME           set    signatures of jobs that finished, by when they end (tens of s)
 """
 
 from __future__ import annotations
@@ -37,6 +43,10 @@ if not re.fullmatch(r"[A-Za-z0-9_.:{}-]+", PREFIX):
     )
 
 QUEUES = f"{PREFIX}:queues"
+WORKERS = f"{PREFIX}:workers"
+SUSPENDED = f"{PREFIX}:suspended"
+LEASES = f"{PREFIX}:dataflow:leases"
+METRICS = f"{PREFIX}:dataflow:metrics"
 
 
 def queue(name: str) -> str:
@@ -44,9 +54,29 @@ def queue(name: str) -> str:
     return f"{PREFIX}:queue:{name}"
 
 
+def registry(kind: str, name: str) -> str:
+    """A queue's registry: ``wip``, ``finished``, ``failed``, ``deferred``, ``ready``, ``scheduled`` or ``canceled``."""
+    return f"{PREFIX}:{kind}:{name}"
+
+
 def job(job_id: str) -> str:
     """Hash of a job."""
     return f"{PREFIX}:job:{job_id}"
+
+
+def dependencies(job_id: str) -> str:
+    """Set of the jobs that a job waits for."""
+    return f"{PREFIX}:job::{job_id}:dependencies"
+
+
+def dependents(job_id: str) -> str:
+    """Set of the jobs that wait for a job."""
+    return f"{PREFIX}:job:{job_id}:dependents"
+
+
+def progress(job_id: str) -> str:
+    """Stream that grows when a node of a job begins or ends."""
+    return f"{PREFIX}:dataflow:progress:{job_id}"
 
 
 def results(job_id: str) -> str:
@@ -57,6 +87,11 @@ def results(job_id: str) -> str:
 def worker(name: str) -> str:
     """Hash of a worker."""
     return f"{PREFIX}:worker:{name}"
+
+
+def order(ordering_key: str) -> str:
+    """List of the jobs of an ordering key that have not ended."""
+    return f"{PREFIX}:dataflow:order:{ordering_key}"
 
 
 def worker_executions(name: str) -> str:

@@ -11,8 +11,10 @@ from dataflow.errors import DuplicateJobError, InputError, did_you_mean
 from dataflow.jobs import keys
 from dataflow.jobs.broker import Broker
 from dataflow.jobs.job import Job
-from dataflow.jobs.requests import DEFAULT_TIMEOUT, EnqueueRequest, RetryLike
+from dataflow.jobs.packing import DEFAULT_LIMITS, PayloadLimits
+from dataflow.jobs.requests import EnqueueRequest, RetryLike
 from dataflow.jobs.scripts import Argument, Script
+from dataflow.jobs.signatures import SigningKeys
 from dataflow.jobs.times import now_text
 from dataflow.jobs.wire import payload_of
 from dataflow.loop_thread import run_sync
@@ -34,7 +36,9 @@ class JobQueue:
         broker: Where it lives.
         find_workflow: Gives a registered workflow by name, and raises for one that is unknown; without it any name is
             accepted, and the worker decides.
-        default_timeout: Seconds a job may run where it does not say.
+        default_timeout: Seconds a job may run where it does not say, -1 for no limit; None leaves it to the worker.
+        signing_keys: Sign jobs with these.
+        limits: Bytes that a payload may have.
 
     Example:
         >>> queue = db.queue("default")
@@ -48,14 +52,20 @@ class JobQueue:
         broker: Broker,
         find_workflow: Callable[[str], Workflow] | None = None,
         *,
-        default_timeout: float = DEFAULT_TIMEOUT,
+        default_timeout: float | None = None,
+        signing_keys: SigningKeys | None = None,
+        limits: PayloadLimits = DEFAULT_LIMITS,
     ) -> None:
         if not name or "," in name:
             raise InputError(f"The queue name {name!r} cannot be used.", hint="Give a word without commas.")
         self.name = name
         self.broker = broker
+        if default_timeout is not None and default_timeout != -1 and not default_timeout > 0:
+            raise InputError(f"default_timeout is a positive number of seconds, or -1, got {default_timeout!r}.")
         self.default_timeout = default_timeout
         self._find_workflow = find_workflow
+        self._signing_keys = signing_keys
+        self._limits = limits
 
     def __repr__(self) -> str:
         return f"JobQueue({self.name!r}, {self.broker.masked_url})"
@@ -65,6 +75,7 @@ class JobQueue:
         workflow: Workflow | WorkflowBuilder | str,
         inputs: Mapping[str, Any] | None = None,
         *,
+        tenant_id: str | None = None,
         job_id: str | None = None,
         unique: bool = False,
         timeout: float | None = None,
@@ -78,7 +89,7 @@ class JobQueue:
         result_ttl: int | None = None,
         failure_ttl: int | None = None,
         meta: Mapping[str, Any] | None = None,
-        exactly_once: bool = False,
+        exactly_once: bool = True,
     ) -> Job:
         """Enqueue one job, in one round trip. The parameters are those of EnqueueRequest.
 
@@ -91,6 +102,7 @@ class JobQueue:
         request = EnqueueRequest(
             workflow=workflow,
             inputs=inputs,
+            tenant_id=tenant_id,
             job_id=job_id,
             unique=unique,
             timeout=timeout,
@@ -165,8 +177,16 @@ class JobQueue:
                 f"A queue takes a Workflow, a WorkflowBuilder or the name of a registered workflow, "
                 f"got {type(workflow).__name__}."
             )
-        payload = payload_of(workflow, dict(request.inputs or {}))
-        return request.arguments(self.name, payload, description, self.default_timeout, at)
+        payload = payload_of(workflow, dict(request.inputs or {}), request.tenant_id, exactly_once=request.exactly_once)
+        return request.arguments(
+            self.name,
+            payload,
+            description,
+            self.default_timeout,
+            at,
+            signing_keys=self._signing_keys,
+            limits=self._limits,
+        )
 
     async def _send(
         self, ids: Sequence[str], arguments: Sequence[Argument], at: str, jobs: list[Job], duplicates: list[str]

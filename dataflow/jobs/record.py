@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,16 +11,21 @@ from typing import Any
 
 import msgspec
 
-from dataflow.errors import JobNotFoundError
+from dataflow.errors import InputError, JobNotFoundError
 from dataflow.jobs import keys
 from dataflow.jobs.broker import Broker
+from dataflow.jobs.packing import inflate
 from dataflow.jobs.serializer import read
 from dataflow.jobs.times import parse_time
 
 _FIELDS = (
     "status", "origin", "created_at", "enqueued_at", "started_at", "ended_at", "worker_name", "meta", "retries_left",
-    "x_deliveries", "x_error", "x_progress",
+    "x_deliveries", "x_error", "x_progress", "x_ordering_key",
 )  # fmt: skip
+
+
+#: Bytes of a traceback that are shown.
+MAX_TRACEBACK = 1024 * 1024
 
 
 class JobStatus(StrEnum):
@@ -81,6 +85,7 @@ class JobRecord:
         meta: The producer's own data.
         retries_left: Times it may still be tried again.
         deliveries: Times that a worker died with it.
+        ordering_key: Jobs with the same one run one at a time; None where it has none.
         failure: Why it failed last.
         progress: Node id → (state, started, ended), or None before it was started.
         result_id: Id of the newest entry of its result stream.
@@ -97,10 +102,25 @@ class JobRecord:
     meta: Mapping[str, Any]
     retries_left: int
     deliveries: int
+    ordering_key: str | None
     failure: JobFailure | None
     progress: Mapping[str, tuple[str, float | None, float | None]] | None
     result_id: str
     results: Mapping[str, Any] | None
+
+    @property
+    def result(self) -> Any:
+        """What the only node, an actor, returned; None until the job has finished.
+
+        Raises:
+            InputError: The workflow has several nodes, or one that is no actor.
+        """
+        if self.results is None:
+            return None
+        output = next(iter(self.results.values())) if len(self.results) == 1 else None
+        if not isinstance(output, dict) or output.keys() != {"result"}:
+            raise InputError("The job ran no actor.", hint="Read job.results, which has the output of each node.")
+        return output["result"]
 
 
 async def read_record(broker: Broker, job_id: str) -> JobRecord:
@@ -135,6 +155,7 @@ async def read_record(broker: Broker, job_id: str) -> JobRecord:
         meta=read(found["meta"]) if found["meta"] else {},
         retries_left=int(found["retries_left"] or 0),
         deliveries=int(found["x_deliveries"] or 0),
+        ordering_key=_text(found["x_ordering_key"]) or None,
         failure=_failure(found["x_error"], entry, status),
         progress=msgspec.json.decode(found["x_progress"]) if found["x_progress"] else None,
         result_id=result_id.decode(),
@@ -157,7 +178,7 @@ def _failure(error: bytes | None, entry: Mapping[bytes, bytes], status: JobStatu
         return None
     text = ""
     if status in (JobStatus.FAILED, JobStatus.STOPPED) and entry.get(b"exc_string"):
-        text = zlib.decompress(base64.b64decode(entry[b"exc_string"])).decode()
+        text = inflate(base64.b64decode(entry[b"exc_string"]), MAX_TRACEBACK).decode(errors="replace")
     if error:
         return JobFailure(**msgspec.json.decode(error), traceback=text)
     if text:  # failed by RQ's own tools, which know nothing of our fields

@@ -12,13 +12,14 @@ from dataflow.jobs import keys
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-_COMMON = Path(__file__).parent / "lua" / "common.lua"
+_SHARED = tuple(Path(__file__).parent / "lua" / name for name in ("common.lua", "order.lua"))
 
 Argument = str | bytes | int | float
 
 
 class Script:
-    """A script, preceded by the functions of ``common.lua``. It runs as one atomic step, in one round trip.
+    """A script, preceded by the functions of ``common.lua`` and ``order.lua``. It runs as one atomic step, in one round
+    trip.
 
     Args:
         path: Its file.
@@ -26,7 +27,7 @@ class Script:
 
     def __init__(self, path: Path) -> None:
         self.name = path.stem
-        self.text = f"{_COMMON.read_text()}\n{path.read_text()}"
+        self.text = "\n".join(part.read_text() for part in (*_SHARED, path))
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     async def run(self, client: Redis, args: Sequence[Argument]) -> Any:

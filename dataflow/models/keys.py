@@ -8,16 +8,19 @@ from typing import Any
 
 from dataflow.errors import ModelError, did_you_mean
 from dataflow.models.naming import table_name
-from dataflow.models.spec import FieldSpec, IndexSpec
+from dataflow.models.spec import FieldSpec, IndexSpec, Managed
 from dataflow.models.types import Kind
 
-#: InnoDB indexes at most 3,072 bytes, and a character of utf8mb4 may take four: text in a unique key is limited so on
-#: every database, since a limit on one of them only would be a different meaning.
-KEY_BYTES = 3072
+#: PostgreSQL indexes at most 2,704 bytes and InnoDB 3,072, a character may take four, and other columns of the key need
+#: some: text in a unique key is limited so on every database, since a limit on one of them only would be a different
+#: meaning.
+KEY_BYTES = 2560
 KEY_CHARACTERS = KEY_BYTES // 4
+_TENANT = Managed.TENANT_ID.value
 
 
-def declared_indexes(cls: type[Any], fields: list[FieldSpec]) -> tuple[IndexSpec, ...]:
+def declared_indexes(cls: type[Any], fields: list[FieldSpec], *, multi_tenant: bool = False) -> tuple[IndexSpec, ...]:
+    """The indexes of ``__indexes__``; unique ones of a multi-tenant model are made to begin with the tenant."""
     names = [item.name for item in fields]
     found: list[IndexSpec] = []
     for number, entry in enumerate(getattr(cls, "__indexes__", ())):
@@ -35,16 +38,22 @@ def declared_indexes(cls: type[Any], fields: list[FieldSpec]) -> tuple[IndexSpec
             if column not in names:
                 raise ModelError(f"{where} names the field {column!r}.", hint=did_you_mean(column, names))
         name = entry.get("name") or f"ix_{table_name(cls.__name__)}_{'_'.join(columns)}"
-        found.append(IndexSpec(name, columns, bool(entry.get("unique", False))))
+        unique = bool(entry.get("unique", False))
+        if unique and multi_tenant:
+            columns = (_TENANT, *(column for column in columns if column != _TENANT))
+        found.append(IndexSpec(name, columns, unique))
     return tuple(found)
 
 
-def limit_keys(fields: list[FieldSpec], indexes: tuple[IndexSpec, ...]) -> tuple[FieldSpec, ...]:
+def limit_keys(
+    fields: list[FieldSpec], indexes: tuple[IndexSpec, ...], *, multi_tenant: bool = False
+) -> tuple[FieldSpec, ...]:
     """Give every text and bytes field that is part of a key the length that all three databases can index."""
     by_name = {item.name: item for item in fields}
     sharers: dict[str, int] = {}
     keys: list[tuple[str, ...]] = [index.fields for index in indexes if index.unique]
-    keys += [(item.name,) for item in fields if item.primary_key or item.unique or item.references]
+    tenant = (_TENANT,) if multi_tenant else ()
+    keys += [(*tenant, item.name) for item in fields if item.primary_key or item.unique or item.references]
     for key in keys:
         long = [name for name in key if by_name[name].type.kind in (Kind.STR, Kind.BYTES)]
         for name in long:

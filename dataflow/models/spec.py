@@ -26,8 +26,11 @@ MISSING = Missing.MISSING
 
 
 class Managed(StrEnum):
-    """Who fills a field besides the user."""
+    """Fields that are filled in for the user, in column order; they come last in a table."""
 
+    TENANT_ID = "tenant_id"
+    VERSION = "version"
+    DELETED_AT = "deleted_at"
     CREATED_AT = "created_at"
     UPDATED_AT = "updated_at"
 
@@ -57,8 +60,8 @@ class FieldSpec:
         default_factory: Called for each new row where there is no ``default``.
         primary_key: True for ``id``.
         generated: The database makes the value (an integer id).
-        managed: Set by us, on create or on every write.
-        unique: No two rows hold the same value.
+        managed: Filled in for the user, and how.
+        unique: No two rows hold the same value; in a multi-tenant model, no two rows of a tenant.
         index: The database keeps an index on it.
         references: The model it points to.
     """
@@ -131,7 +134,7 @@ class FieldSpec:
 
 @dataclass(frozen=True, slots=True)
 class IndexSpec:
-    """An index over one or more fields, in order."""
+    """An index over one or more fields, in order. A unique one of a multi-tenant model begins with the tenant."""
 
     name: str
     fields: tuple[str, ...]
@@ -161,10 +164,30 @@ class Features:
         strict: Validation problems were errors.
         timestamps: The model has ``created_at`` and ``updated_at``, filled in for the user. Off for existing tables
             that have no such columns.
+        soft_delete: Deleting sets ``deleted_at``; rows that have one are not seen unless asked for.
+        versioned: ``version`` counts the changes of a row, for optimistic locking.
+        multi_tenant: ``tenant_id`` says whose row it is; a run sees those of its tenant only.
+        row_level_security: PostgreSQL itself also holds the tenants apart.
     """
 
     strict: bool = False
     timestamps: bool = True
+    soft_delete: bool = False
+    versioned: bool = False
+    multi_tenant: bool = False
+    row_level_security: bool = False
+
+    @property
+    def managed(self) -> tuple[Managed, ...]:
+        """The fields that these features add, in column order."""
+        wanted = {
+            Managed.TENANT_ID: self.multi_tenant,
+            Managed.VERSION: self.versioned,
+            Managed.DELETED_AT: self.soft_delete,
+            Managed.CREATED_AT: self.timestamps,
+            Managed.UPDATED_AT: self.timestamps,
+        }
+        return tuple(name for name, on in wanted.items() if on)
 
 
 @dataclass(frozen=True)
@@ -206,6 +229,16 @@ class ModelSpec:
     @cached_property
     def primary_key(self) -> FieldSpec:
         return next(item for item in self.fields if item.primary_key)
+
+    @cached_property
+    def unique_keys(self) -> tuple[tuple[str, ...], ...]:
+        """Every set of fields that no two rows share, the primary key's first.
+
+        In a multi-tenant model each begins with the tenant, so that a row found by its key is the tenant's own.
+        """
+        single = [(item.name,) for item in self.fields if item.primary_key or item.unique]
+        tenant = (Managed.TENANT_ID.value,) if self.features.multi_tenant else ()
+        return (*((*tenant, *key) for key in single), *(index.fields for index in self.indexes if index.unique))
 
     def field(self, name: str) -> FieldSpec:
         """The field of that name.

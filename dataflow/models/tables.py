@@ -28,13 +28,19 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.sql import quoted_name
 
 from dataflow.errors import ModelError, did_you_mean
-from dataflow.models.spec import FieldSpec, ModelSpec
+from dataflow.models.keys import KEY_BYTES, KEY_CHARACTERS
+from dataflow.models.spec import FieldSpec, Managed, ModelSpec
 from dataflow.models.types import FieldType, Kind
 
 #: Characters of a text column that a plain (not unique) index on MySQL covers.
 _MYSQL_INDEX_PREFIX = 255
+#: Key of a table's ``info``: statements that PostgreSQL runs after it was created.
+POLICY = "postgresql_policy"
+#: The setting of a transaction that row-level security goes by.
+TENANT_SETTING = "dataflow.tenant_id"
 
 
 def build_table(
@@ -58,7 +64,8 @@ def build_table(
     Raises:
         ModelError: A foreign key points to a model that is not declared, or to one whose id has another type.
     """
-    columns = [_column(spec, item, models, text_collation) for item in spec.fields]
+    # In an index MySQL takes a part of a column such as `count(255)` for a call, though the word is not reserved.
+    columns = [_column(item, text_collation, quoted=models is not None) for item in spec.fields]
     table = sa.Table(
         spec.table_name,
         metadata,
@@ -66,10 +73,21 @@ def build_table(
         sqlite_autoincrement=spec.primary_key.generated,
         mysql_engine="InnoDB",
         mysql_charset="utf8mb4",
+        info={POLICY: tenant_policy(spec)} if spec.features.row_level_security else {},
     )
+    if spec.features.multi_tenant:
+        # Serves the references of other tables, and the lists of a tenant's rows by id.
+        table.append_constraint(
+            sa.UniqueConstraint(*spec.unique_keys[0], name=_name("uq", spec.table_name, *_tenant(spec)))
+        )
+    if models is not None:
+        for item in spec.fields:
+            if item.references:
+                table.append_constraint(_foreign_key(spec, item, models))
     for item in spec.fields:
         if item.unique:
-            table.append_constraint(sa.UniqueConstraint(item.name, name=_name("uq", spec.table_name, item.name)))
+            key = (*_tenant(spec), item.name)
+            table.append_constraint(sa.UniqueConstraint(*key, name=_name("uq", spec.table_name, item.name)))
         elif item.index and not any(index.fields[0] == item.name for index in spec.indexes):
             _add_index(table, spec, _name("ix", spec.table_name, item.name), (item.name,), unique=False)
     for index in spec.indexes:
@@ -84,7 +102,7 @@ def column_type(field_type: FieldType, text_collation: str | None = None) -> sa.
         case Kind.STR:
             in_mysql: sa.types.TypeEngine[Any] = (
                 mysql.VARCHAR(limit, charset="utf8mb4", collation=text_collation)
-                if limit is not None and limit <= 768
+                if limit is not None and limit <= KEY_CHARACTERS
                 else mysql.LONGTEXT(charset="utf8mb4", collation=text_collation)
             )
             text = sa.Text().with_variant(sa.Text(collation=text_collation), "postgresql")
@@ -108,32 +126,45 @@ def column_type(field_type: FieldType, text_collation: str | None = None) -> sa.
             short = mysql.CHAR(36, charset="ascii", collation="ascii_bin" if text_collation else None)
             return sa.Text().with_variant(postgresql.UUID(as_uuid=True), "postgresql").with_variant(short, "mysql")
         case Kind.BYTES:
-            blob = mysql.VARBINARY(limit) if limit is not None and limit <= 3072 else mysql.LONGBLOB()
+            blob = mysql.VARBINARY(limit) if limit is not None and limit <= KEY_BYTES else mysql.LONGBLOB()
             return sa.LargeBinary().with_variant(blob, "mysql")
         case Kind.JSON:
             stored = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
             return stored.with_variant(sa.Text(), "sqlite")
 
 
-def _column(
-    spec: ModelSpec, item: FieldSpec, models: Mapping[str, ModelSpec] | None, text_collation: str | None
-) -> sa.Column[Any]:
-    extras: list[Any] = []
-    if item.references and models is not None:
-        extras.append(_foreign_key(spec, item, models))
-    if item.generated:
-        extras.append(sa.Identity())
+def tenant_policy(spec: ModelSpec) -> tuple[str, ...]:
+    """PostgreSQL's statements that hold the tenants of a table apart, also from its owner.
+
+    A transaction sees the rows of the tenant that its setting ``dataflow.tenant_id`` names, and without one no row.
+    """
+    table = '"' + spec.table_name.replace('"', '""') + '"'
+    # In a subquery the setting is read once for a statement, not once for a row. It is an empty text where an earlier
+    # transaction of the connection had it.
+    own = f"tenant_id = (SELECT nullif(current_setting('{TENANT_SETTING}', true), ''))"
+    return (
+        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
+        f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
+        f"CREATE POLICY dataflow_tenant ON {table} USING ({own}) WITH CHECK ({own})",
+    )
+
+
+def _column(item: FieldSpec, text_collation: str | None, *, quoted: bool) -> sa.Column[Any]:
     return sa.Column(
-        item.name,
+        quoted_name(item.name, quote=quoted or None),
         column_type(item.type, text_collation),
-        *extras,
+        *([sa.Identity()] if item.generated else ()),
         primary_key=item.primary_key,
         nullable=item.nullable,
         autoincrement=item.generated,
     )
 
 
-def _foreign_key(spec: ModelSpec, item: FieldSpec, models: Mapping[str, ModelSpec]) -> sa.ForeignKey:
+def _tenant(spec: ModelSpec) -> tuple[str, ...]:
+    return (Managed.TENANT_ID.value,) if spec.features.multi_tenant else ()
+
+
+def _foreign_key(spec: ModelSpec, item: FieldSpec, models: Mapping[str, ModelSpec]) -> sa.ForeignKeyConstraint:
     assert item.references is not None
     target = models.get(item.references.model)
     if target is None:
@@ -148,8 +179,18 @@ def _foreign_key(spec: ModelSpec, item: FieldSpec, models: Mapping[str, ModelSpe
             hint=f"Declare it as '{item.name}: {key.type.label}'.",
         )
     on_delete = {"restrict": "RESTRICT", "cascade": "CASCADE", "set null": "SET NULL"}[item.references.on_delete]
-    return sa.ForeignKey(
-        f"{target.table_name}.{key.name}", name=_name("fk", spec.table_name, item.name), ondelete=on_delete
+    # Of two multi-tenant models, a row refers to rows of its own tenant only.
+    tenant = _tenant(spec) if target.features.multi_tenant else ()
+    if tenant and on_delete == "SET NULL":
+        raise ModelError(
+            f"{spec.name}.{item.name} has on_delete='set null', which would set the tenant to None as well.",
+            hint="Between multi-tenant models use 'restrict' or 'cascade'.",
+        )
+    return sa.ForeignKeyConstraint(
+        [*tenant, item.name],
+        [f"{target.table_name}.{name}" for name in (*tenant, key.name)],
+        name=_name("fk", spec.table_name, item.name),
+        ondelete=on_delete,
     )
 
 

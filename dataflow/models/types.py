@@ -13,10 +13,10 @@ field type              accepts
 ``Decimal``             Decimal, int, or text such as ``"12.50"``; finite, within the field's precision and scale
 ``datetime``            datetime (naive is taken as UTC), or ISO 8601 text; kept as aware UTC, microseconds
 ``date`` ``time``       the type itself, or ISO 8601 text; a time has no zone
-``timedelta``           timedelta, microseconds
+``timedelta``           timedelta, microseconds in 64 bits (292,271 years)
 ``UUID``                UUID, or its text form
 ``bytes``               bytes, bytearray, memoryview
-``dict`` ``list``       JSON: str, int, float, bool, None, lists, and dicts with text keys
+``dict`` ``list``       JSON: str, int, float, bool, None, lists, and dicts with text keys; 31 levels
 an ``Enum`` class       a member, or a member's value
 ======================  ==========================================================================================
 """
@@ -36,6 +36,10 @@ from uuid import UUID
 Coercer = Callable[[Any], Any]
 
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
+#: The longest timedeltas that fit into the column they are stored in.
+MIN_TIMEDELTA, MAX_TIMEDELTA = timedelta(microseconds=_INT_MIN), timedelta(microseconds=_INT_MAX)
+#: Dicts and lists within each other; MariaDB takes no more.
+MAX_JSON_DEPTH = 31
 
 
 class Kind(StrEnum):
@@ -180,6 +184,8 @@ def _coerce_time(value: Any) -> time:
 def _coerce_timedelta(value: Any) -> timedelta:
     if not isinstance(value, timedelta):
         raise ValueError("expected a timedelta")
+    if not MIN_TIMEDELTA <= value <= MAX_TIMEDELTA:
+        raise ValueError("longer than 64 bits of microseconds, about 292,000 years")
     return value
 
 
@@ -219,7 +225,8 @@ def _decimal_coercer(precision: int, scale: int) -> Coercer:
             raise ValueError("expected a Decimal, or text such as '12.50' (a float would not be exact)")
         if not value.is_finite():
             raise ValueError("must be finite")
-        if abs(value) >= limit:
+        # abs() would round to the 28 digits of the default context.
+        if value.copy_abs() >= limit:
             raise ValueError(f"more than {precision - scale} digits before the point")
         with localcontext() as context:
             context.prec = precision + 1
@@ -242,8 +249,8 @@ def _json_coercer(container: type[Any]) -> Coercer:
 
 
 def _check_json(value: Any, depth: int) -> None:
-    if depth > 100:
-        raise ValueError("JSON nested deeper than 100")
+    if depth >= MAX_JSON_DEPTH and isinstance(value, dict | list | tuple):
+        raise ValueError(f"JSON nested deeper than {MAX_JSON_DEPTH}")
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):

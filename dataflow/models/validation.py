@@ -3,7 +3,7 @@
 =======  =========================================================
 VAL-002  no field named ``id``
 VAL-003  another field looks like the primary key
-VAL-004  ``created_at`` or ``updated_at`` declared by hand
+VAL-004  a managed field, such as ``created_at``, declared by hand
 VAL-006  field name is a Python keyword or built-in word
 VAL-007  field name is not snake_case
 VAL-008  two models require each other, so neither can be created
@@ -35,14 +35,14 @@ class DataFlowValidationWarning(UserWarning):
 
 
 def validate(
-    spec: ModelSpec, *, known: Mapping[str, ModelSpec], strict: bool, has_own_key: bool, timestamps: Sequence[str]
+    spec: ModelSpec, *, known: Mapping[str, ModelSpec], strict: bool, has_own_key: bool, needless: Sequence[str]
 ) -> None:
     """Warn about what validation finds, or raise.
 
     Raises:
         ModelValidationError: ``strict`` and there are findings.
     """
-    findings = _findings(spec, known, has_own_key, timestamps)
+    findings = _findings(spec, known, has_own_key, needless)
     if strict:
         findings += _strict_findings(spec, known, has_own_key)
         if findings:
@@ -53,7 +53,7 @@ def validate(
 
 
 def _findings(
-    spec: ModelSpec, known: Mapping[str, ModelSpec], has_own_key: bool, timestamps: Sequence[str]
+    spec: ModelSpec, known: Mapping[str, ModelSpec], has_own_key: bool, needless: Sequence[str]
 ) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     if not has_own_key:
@@ -62,7 +62,7 @@ def _findings(
             ("VAL-003", f"'{name}' looks like the primary key, which is always 'id'. Rename it to 'id'.")
             for name in sorted(lookalikes)
         ]
-    found += [("VAL-004", f"'{name}' is managed for you. Remove it from the class.") for name in timestamps]
+    found += [("VAL-004", f"'{name}' is managed for you. Remove it from the class.") for name in needless]
     for item in spec.fields:
         if keyword.iskeyword(item.name) or item.name in ("type", "class", "def"):
             found.append(("VAL-006", f"'{item.name}' is a reserved word. Rename the field."))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
-from dataflow.databases.interface import Database
+from dataflow.databases.interface import Database, Guard
 from dataflow.errors import ConfigurationError, InputError
 from dataflow.nodes.builtin.function import named_parameters
 from dataflow.nodes.interface import Node, NodeAuthor, NodeSpec, Output, Parameter, RunContext
@@ -61,6 +61,19 @@ class BaseDataFlowNode(NodeAuthor):
     def instance_node(self) -> ObjectNode:
         """A node that runs this object."""
         return ObjectNode(self)
+
+    @property
+    def idempotency_key(self) -> str:
+        """A text that is the same each time that this node of this run is started, and no other's: what services take
+        so that they do a thing once, though a job may be started again.
+
+        Raises:
+            InputError: It is asked for outside of a run.
+        """
+        key = _key.get()
+        if key is None:
+            raise InputError("idempotency_key is there while a workflow runs the node only.")
+        return key
 
     async def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of a statement on the instance's database, as the driver makes them.
@@ -127,6 +140,7 @@ class _LoopBridge:
 
 
 _bridge: ContextVar[_LoopBridge | None] = ContextVar("dataflow_node_bridge", default=None)
+_key: ContextVar[str | None] = ContextVar("dataflow_node_key", default=None)
 
 
 @dataclass(frozen=True)
@@ -151,6 +165,11 @@ class CustomNode(Node):
             raise ConfigurationError(f"{self.cls!r} is not a subclass of BaseDataFlowNode.")
         _entry(self.cls)
 
+    @property
+    def guard(self) -> Guard | None:
+        """That of its database."""
+        return None if self.database is None else self.database.guard
+
     @cached_property
     def _constructor(self) -> tuple[tuple[Parameter, ...], bool]:
         return named_parameters(self.cls.__init__, self.cls.__name__, skip=2)
@@ -170,7 +189,7 @@ class CustomNode(Node):
         instance = self.cls(context.node_id, **settings)
         if self.database is not None:
             instance.database = self.database
-        return await _execute(instance, bound)
+        return await _execute(instance, bound, context)
 
 
 @dataclass(frozen=True)
@@ -189,7 +208,7 @@ class ObjectNode(Node):
 
     async def run(self, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
         """Execute the object."""
-        return await _execute(self.instance, self.spec.bind(inputs))
+        return await _execute(self.instance, self.spec.bind(inputs), context)
 
 
 def _spec(cls: type[BaseDataFlowNode], name: str, settings: tuple[Parameter, ...]) -> NodeSpec:
@@ -211,12 +230,14 @@ def _entry(cls: type[BaseDataFlowNode]) -> str:
     raise ConfigurationError(f"{cls.__name__} has no method execute(self, input_data).")
 
 
-async def _execute(instance: BaseDataFlowNode, inputs: Mapping[str, Any]) -> dict[str, Any]:
+async def _execute(instance: BaseDataFlowNode, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
     bridge = _LoopBridge()
     token = _bridge.set(bridge)
+    key = _key.set(context.idempotency_key)
     try:
         output = await call(getattr(instance, _entry(type(instance))), copy_containers(dict(inputs)))
     finally:
+        _key.reset(key)
         _bridge.reset(token)
         bridge.close()
     return output if isinstance(output, dict) else {"result": output}

@@ -13,7 +13,9 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+from dataflow.databases.interface import Executor, Guard
 from dataflow.errors import MissingParameterError, TypeMismatchError, UnknownParameterError, did_you_mean
+from dataflow.nodes.ledger import RunRecord
 
 #: Name of the control parameter that only orders a node after others; several connections may lead to it.
 ORDER_INPUT = "input"
@@ -204,14 +206,30 @@ class RunContext(NamedTuple):
     Attributes:
         run_id: The run.
         node_id: This node's id in the workflow.
+        tenant_id: Whose rows the run is about; None where it does not say.
+        record: What the run remembers of its effects, where they must happen once.
+        executor: What a generated node's statements go to, where that is not the database itself.
     """
 
     run_id: str
     node_id: str
+    tenant_id: str | None = None
+    record: RunRecord | None = None
+    executor: Executor | None = None
+
+    @property
+    def idempotency_key(self) -> str:
+        """A text that is the same each time that this node of this run is started, and no other's."""
+        return f"{self.run_id if self.record is None else self.record.run}:{self.node_id}"
 
 
 class Node(ABC):
     """A node type, ready to run. Stateless: one object serves every step and run that uses it."""
+
+    @property
+    def guard(self) -> Guard | None:
+        """The guard of what it cannot do without, such as its database; None where nothing is known of that."""
+        return None
 
     @property
     @abstractmethod

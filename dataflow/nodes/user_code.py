@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 from dataflow.errors import InputError
+from dataflow.nodes.threads import code_threads
 
 
 async def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -23,10 +25,19 @@ async def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     try:
         if inspect.iscoroutinefunction(function):
             return await function(*args, **kwargs)
-        result = await asyncio.to_thread(_guarded, function, args, kwargs)
+        result = await _in_thread(function, args, kwargs)
         return await result if inspect.isawaitable(result) else result
     except SystemExit as error:
         raise _ended(error) from error
+
+
+async def _in_thread(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    threads = code_threads.get()
+    if threads is None:
+        return await asyncio.to_thread(_guarded, function, args, kwargs)
+    context = copy_context()
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return await threads.run(lambda: context.run(_guarded, function, args, kwargs), name)
 
 
 def _guarded(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

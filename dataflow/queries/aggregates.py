@@ -27,13 +27,18 @@ import sqlalchemy as sa
 from dataflow.databases.interface import Dialect
 from dataflow.errors import InputError, TypeMismatchError, UnknownOperatorError, did_you_mean
 from dataflow.models import FieldSpec, FieldType, Kind, ModelSpec
-from dataflow.queries.clauses import comparable
+from dataflow.queries.clauses import Columns, comparable
 from dataflow.queries.codecs import Convert, FieldCodec, ModelCodec, decoder, field_codec
+from dataflow.queries.expressions import MYSQL_WORDS, decimal_words
 
 #: Wide enough for the sum of any column of decimals.
 _WIDE = Context(prec=100, rounding=ROUND_HALF_UP)
 _SUM_DIGITS = 65
+#: Digits that a sum has more than its summands.
+_COUNT_DIGITS = 9
 
+#: Kinds that are stored as 64-bit integers, whose sums may need more.
+_WHOLE = (Kind.INT, Kind.TIMEDELTA)
 _NUMBERS = (Kind.INT, Kind.FLOAT, Kind.DECIMAL)
 _ADDABLE = (*_NUMBERS, Kind.TIMEDELTA)
 _ORDERED = (*_ADDABLE, Kind.STR, Kind.DATETIME, Kind.DATE, Kind.TIME)
@@ -57,11 +62,19 @@ class Column:
     codec: FieldCodec
     decode: Convert | None
 
-    def expression(self, table: sa.Table, model: ModelSpec, dialect: Dialect) -> sa.ColumnElement[Any]:
+    def expression(self, columns: Columns, model: ModelSpec, dialect: Dialect) -> sa.ColumnElement[Any]:
         """Its SQL."""
         if self.field is None:
             return sa.func.count()
-        return _EXPRESSIONS[self.operator](table.c[self.field], model.field(self.field), dialect)
+        return _EXPRESSIONS[self.operator](columns[self.field], model.field(self.field), dialect)
+
+    def compared(self, columns: Columns, model: ModelSpec, dialect: Dialect) -> sa.ColumnElement[Any]:
+        """Its SQL in conditions and sorts."""
+        if self.operator == "$sum" and dialect is Dialect.SQLITE and self.field is not None:
+            kind = model.field(self.field).type.kind
+            if kind in _WHOLE:
+                return sa.func.dataflow_near_whole(*_halves(columns[self.field]))
+        return self.expression(columns, model, dialect)
 
 
 def parse_aggregates(
@@ -169,7 +182,14 @@ def _decode_decimal(scale: int) -> Convert:
 
 
 def _decode_timedelta(value: Any) -> timedelta:
-    return timedelta(microseconds=int(Decimal(str(value)).quantize(Decimal(1), context=_WIDE)))
+    microseconds = int(Decimal(str(value)).quantize(Decimal(1), context=_WIDE))
+    try:
+        return timedelta(microseconds=microseconds)
+    except OverflowError:
+        raise TypeMismatchError(
+            f"A sum of timedeltas is {microseconds:,} microseconds, more than a timedelta holds.",
+            hint="Sum over fewer rows, or keep the durations as a number.",
+        ) from None
 
 
 _DECODERS: Mapping[Kind, Callable[[FieldType], Convert]] = {
@@ -186,31 +206,47 @@ _Expression = Callable[[sa.ColumnElement[Any], FieldSpec, Dialect], sa.ColumnEle
 
 
 def _sum(column: sa.ColumnElement[Any], spec: FieldSpec, dialect: Dialect) -> sa.ColumnElement[Any]:
-    if spec.type.kind is Kind.DECIMAL and dialect is Dialect.SQLITE:
-        return sa.func.dataflow_sum(column)
+    if dialect is Dialect.SQLITE:
+        if spec.type.kind is Kind.DECIMAL:
+            return sa.func.dataflow_sum(column)
+        if spec.type.kind in _WHOLE:
+            return sa.func.dataflow_whole(*_halves(column))
     return sa.func.sum(column)
+
+
+def _halves(column: sa.ColumnElement[Any]) -> tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]:
+    """Sums of the upper and of the lower 32 bits: SQLite's own sum of integers fails past 64 bits."""
+    upper = column.bitwise_rshift(sa.literal_column("32"))
+    lower = column.bitwise_and(sa.literal_column(str(2**32 - 1)))
+    return sa.func.sum(upper), sa.func.sum(lower)
 
 
 def _average(column: sa.ColumnElement[Any], spec: FieldSpec, dialect: Dialect) -> sa.ColumnElement[Any]:
     """The mean, spelled so that the databases agree: MySQL's AVG keeps four digits more than its argument."""
     kind = spec.type.kind
-    if kind is Kind.FLOAT:
+    if kind is Kind.FLOAT and dialect is not Dialect.POSTGRESQL:
         return sa.func.avg(column)
-    total = _sum(column, spec, dialect)
-    if kind is Kind.INT:
+    if kind in (Kind.INT, Kind.FLOAT):
         if dialect is Dialect.POSTGRESQL:
-            return sa.cast(total, sa.Double()) / sa.cast(sa.func.count(column), sa.Double())
+            # Its AVG of floats also sums their squares, which overflow from 1e154.
+            return sa.cast(sa.func.sum(column), sa.Double()) / sa.cast(sa.func.count(column), sa.Double())
+        total = sa.func.dataflow_near_whole(*_halves(column)) if dialect is Dialect.SQLITE else sa.func.sum(column)
         return total * sa.literal_column("1e0") / sa.func.count(column)
-    if kind is Kind.DECIMAL and dialect is Dialect.SQLITE:
-        return sa.func.dataflow_avg(column)
     scale: sa.ColumnElement[int] = sa.literal_column(str(spec.type.scale if kind is Kind.DECIMAL else 0))
-    if dialect is Dialect.MYSQL:
-        # A division keeps four digits more than what it divides.
-        total = total * sa.literal_column("1.00000000000000000000")
-        return sa.func.round(total / sa.func.count(column), scale)
     if dialect is Dialect.SQLITE:
-        return sa.func.round(total * sa.literal_column("1e0") / sa.func.count(column), scale)
+        mean = sa.func.dataflow_avg(column, scale)
+        return mean if kind is Kind.DECIMAL else sa.cast(mean, sa.Integer())
+    if dialect is Dialect.MYSQL:
+        return sa.func.round(_widened(sa.func.sum(column), spec.type) / sa.func.count(column), scale)
     return sa.func.round(sa.func.avg(column), scale)
+
+
+def _widened(total: sa.ColumnElement[Any], field_type: FieldType) -> sa.ColumnElement[Any]:
+    """A total with more digits after the point, as many as MySQL can calculate with: a division keeps four more."""
+    precision, scale = (field_type.precision, field_type.scale) if field_type.kind is Kind.DECIMAL else (19, 0)
+    left = 9 * (MYSQL_WORDS - 1 - decimal_words(precision + _COUNT_DIGITS, scale))
+    digits = min(20, 30 - scale, left)
+    return total * sa.literal_column(f"1.{'0' * digits}") if digits > 0 else total
 
 
 def _least(column: sa.ColumnElement[Any], spec: FieldSpec, dialect: Dialect) -> sa.ColumnElement[Any]:

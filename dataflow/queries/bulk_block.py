@@ -1,23 +1,35 @@
-"""Block: rows of one batch, turned into columns of driver values; BlockReader makes them from dicts."""
+"""Block: rows of one batch, turned into columns of driver values."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import chain
+from datetime import UTC, datetime
 from typing import Any
 
-from dataflow.errors import InputError, MissingParameterError, NotNullViolationError, UnknownFieldError
-from dataflow.models import FieldSpec
 from dataflow.models.spec import Managed
-from dataflow.queries.bulk_values import ColumnBinder, at_row
-from dataflow.queries.codecs import ModelCodec
+from dataflow.tenants import no_tenant
 
 #: What a user passes as one row.
 InputRow = Mapping[str, Any]
 
-_ABSENT = object()
+
+class Rows(Sequence[tuple[Any, ...]]):
+    """Columns read row by row. The rows are made one at a time: a driver is done with each before it takes the next."""
+
+    __slots__ = ("_columns",)
+
+    def __init__(self, columns: Sequence[list[Any]]) -> None:
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return zip(*self._columns, strict=True)
+
+    def __getitem__(self, index: Any) -> Any:
+        return list(self)[index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +55,9 @@ class Block:
         """The values of a field."""
         return self.columns[self.names.index(name)]
 
-    def rows(self, names: Iterable[str] | None = None) -> list[tuple[Any, ...]]:
+    def rows(self, names: Iterable[str] | None = None) -> Rows:
         """The values row by row, of all fields or of these."""
-        columns = self.columns if names is None else [self.column(name) for name in names]
-        return list(zip(*columns, strict=True))
+        return Rows(self.columns if names is None else [self.column(name) for name in names])
 
     def part(self, start: int, stop: int) -> Block:
         """The rows from ``start`` to before ``stop``."""
@@ -59,215 +70,32 @@ class Block:
         return Block(self.names, columns, [self.positions[index] for index in indexes], self.given)
 
 
-class BlockReader:
-    """Checks rows and turns them into Blocks.
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What the managed fields of a batch get.
 
-    Args:
-        codec: The model on its database.
-        strip: Called with the names of managed timestamps that rows gave; they are left out.
+    Attributes:
+        moment: The value of both timestamps.
+        tenant: The tenant of the run; None where the model has none.
     """
 
-    def __init__(self, codec: ModelCodec, strip: Callable[[Collection[str]], None]) -> None:
-        self.spec = codec.spec
-        self._binders = {name: ColumnBinder(field, codec.spec.name) for name, field in codec.fields.items()}
-        self._strip = strip
+    moment: datetime
+    tenant: str | None = None
 
-    def new_rows(
-        self, rows: Sequence[InputRow], positions: Sequence[int] | None, moment: datetime, *, apart: bool = False
-    ) -> list[Block]:
-        """Rows to insert: defaults and timestamps filled in.
+    @classmethod
+    def now(cls, tenant: str | None) -> Stamp:
+        """The stamp of this moment."""
+        return cls(datetime.now(UTC), tenant)
 
-        Where some rows give a generated id and others leave it to the database, the former come first, in a Block of
-        their own. Fields that no row gives, and that may be None, are left out.
-
-        Args:
-            rows: At least one.
-            positions: Their numbers in the input; None for a single row that has none.
-            moment: The value of both timestamps.
-            apart: Rows that give different fields come in Blocks of their own.
-
-        Raises:
-            UnknownFieldError: A row names a field that does not exist.
-            MissingParameterError: A row lacks a required field.
-            TypeMismatchError: A value is of another type.
-            NotNullViolationError: A required field is None.
-        """
-        _check_rows(rows, positions, self.spec.name)
-        given = _same_fields(rows)
-        if given is None:
-            if apart:
-                return [
-                    block
-                    for indexes in _groups(rows)
-                    for block in self.new_rows([rows[i] for i in indexes], _pick(positions, indexes), moment)
-                ]
-            given = _all_fields(rows)
-        self._check_fields(given, rows, positions)
-        key = self.spec.primary_key
-        if key.generated and key.name in given:
-            # As in a single create, None leaves the id to the database.
-            absent = [index for index, value in enumerate(given[key.name]) if value is None or value is _ABSENT]
-            if absent and len(absent) < len(rows):
-                left_out = set(absent)
-                with_id = [index for index in range(len(rows)) if index not in left_out]
-                return [
-                    block
-                    for indexes in (with_id, absent)
-                    for block in self.new_rows([rows[i] for i in indexes], _pick(positions, indexes), moment)
-                ]
-            if absent:
-                del given[key.name]
-        names: list[str] = []
-        columns: list[list[Any]] = []
-        for item in self.spec.fields:
-            column = self._new_column(item, given.get(item.name), len(rows), positions, moment)
-            if column is not None:
-                names.append(item.name)
-                columns.append(column)
-        return [Block(tuple(names), tuple(columns), positions or range(len(rows)), frozenset(given))]
-
-    def changed_rows(self, rows: Sequence[InputRow], positions: Sequence[int], moment: datetime) -> list[Block]:
-        """Rows to update by ``id``: what they give, and ``updated_at``; rows that give different fields come apart.
-
-        Raises:
-            UnknownFieldError, TypeMismatchError, NotNullViolationError: As ``new_rows``.
-        """
-        given = _same_fields(rows)
-        if given is None:
-            return [
-                block
-                for indexes in _groups(rows)
-                for block in self.changed_rows([rows[i] for i in indexes], [positions[i] for i in indexes], moment)
-            ]
-        self._check_fields(given, rows, positions)
-        names = [item.name for item in self.spec.fields if item.name in given or item.managed is Managed.UPDATED_AT]
-        columns = [
-            self._bind(name, given[name], positions) if name in given else self._constant(name, moment, len(rows))
-            for name in names
-        ]
-        return [Block(tuple(names), tuple(columns), positions, frozenset(given))]
-
-    def bind(self, name: str, values: list[Any], positions: Sequence[int] | None) -> list[Any]:
-        """Driver values of one field."""
-        return self._bind(name, values, positions)
-
-    def check_rows(self, rows: Sequence[InputRow], positions: Sequence[int]) -> None:
-        """Refuse rows that are no dicts.
-
-        Raises:
-            InputError: With the number of the first.
-        """
-        _check_rows(rows, positions, self.spec.name)
-
-    def check_names(self, row: InputRow, position: int) -> None:
-        """Refuse a row that is not a dict, or names fields that do not exist.
-
-        Raises:
-            UnknownFieldError, TypeMismatchError: With the row's number.
-        """
-        _check_rows([row], [position], self.spec.name)
-        for name in row:
-            self._known(name, [row], [position])
-
-    def _check_fields(
-        self, given: dict[str, list[Any]], rows: Sequence[InputRow], positions: Sequence[int] | None
-    ) -> None:
-        """Refuse fields that do not exist, and take out managed timestamps."""
-        for name in given:
-            self._known(name, rows, positions)
-        managed = [item.name for item in self.spec.fields if item.managed and item.name in given]
-        if managed:
-            self._strip(managed)
-            for name in managed:
-                del given[name]
-
-    def _known(self, name: Any, rows: Sequence[InputRow], positions: Sequence[int] | None) -> None:
-        if name in self.spec.by_name:
-            return
-        try:
-            self.spec.field(name)
-        except UnknownFieldError as error:
-            if positions is None:
-                raise
-            index = next(index for index, row in enumerate(rows) if name in row)
-            raise at_row(error, positions[index]) from None
-
-    def _new_column(
-        self,
-        item: FieldSpec,
-        values: list[Any] | None,
-        count: int,
-        positions: Sequence[int] | None,
-        moment: datetime,
-    ) -> list[Any] | None:
-        if item.managed:
-            return self._constant(item.name, moment, count)
-        if values is None:
-            if item.default_factory is not None:
-                values = [item.new_default() for _ in range(count)]
-            elif item.has_default:
-                return self._constant(item.name, item.default, count)
-            elif item.generated or item.nullable:
+    def value(self, managed: Managed) -> Any:
+        """The value of a field of a new row."""
+        match managed:
+            case Managed.TENANT_ID:
+                if self.tenant is None:
+                    raise no_tenant()
+                return self.tenant
+            case Managed.VERSION:
+                return 1
+            case Managed.DELETED_AT:
                 return None
-            else:
-                raise self._missing(item, positions, 0)
-        elif _ABSENT in values:
-            if item.required:
-                raise self._missing(item, positions, values.index(_ABSENT))
-            values = [item.new_default() if value is _ABSENT else value for value in values]
-        return self._bind(item.name, values, positions)
-
-    def _bind(self, name: str, values: list[Any], positions: Sequence[int] | None) -> list[Any]:
-        return self._binders[name].bind(values, positions)
-
-    def _constant(self, name: str, value: Any, count: int) -> list[Any]:
-        return self._bind(name, [value], None) * count
-
-    def _missing(self, item: FieldSpec, positions: Sequence[int] | None, index: int) -> MissingParameterError:
-        error = MissingParameterError(
-            f"{self.spec.name}.{item.name} is required.",
-            hint=f"Give it, or declare a default or '{item.name}: {item.type.label} | None'.",
-            model=self.spec.name,
-            field=item.name,
-        )
-        return error if positions is None else at_row(error, positions[index])
-
-
-#: What a row that cannot be used raises before it reaches the database.
-REFUSALS = (InputError, NotNullViolationError)
-
-
-def _check_rows(rows: Sequence[Any], positions: Sequence[int] | None, model: str) -> None:
-    if set(map(type, rows)) <= {dict}:
-        return
-    for index, row in enumerate(rows):
-        if not isinstance(row, Mapping):
-            error = InputError(f"{model}: a row is a dict, got {type(row).__name__}.", hint="Write {'field': value}.")
-            raise error if positions is None else at_row(error, positions[index])
-
-
-def _same_fields(rows: Sequence[InputRow]) -> dict[str, list[Any]] | None:
-    """The rows' values by field, None if they do not all give the same fields."""
-    if len(set(map(len, rows))) > 1:
-        return None
-    try:
-        return {name: [row[name] for row in rows] for name in rows[0]}
-    except KeyError:
-        return None
-
-
-def _all_fields(rows: Sequence[InputRow]) -> dict[str, list[Any]]:
-    """The rows' values by field, ``_ABSENT`` where a row does not give it."""
-    return {name: [row.get(name, _ABSENT) for row in rows] for name in dict.fromkeys(chain.from_iterable(rows))}
-
-
-def _groups(rows: Sequence[InputRow]) -> list[list[int]]:
-    """Indexes of the rows, grouped by the fields they give."""
-    groups: dict[frozenset[str], list[int]] = {}
-    for index, row in enumerate(rows):
-        groups.setdefault(frozenset(row), []).append(index)
-    return list(groups.values())
-
-
-def _pick(positions: Sequence[int] | None, indexes: Sequence[int]) -> Sequence[int] | None:
-    return None if positions is None else [positions[index] for index in indexes]
+        return self.moment

@@ -5,8 +5,8 @@ PostgreSQL  ``unnest($1::BIGINT[], $2::TEXT[], …) WITH ORDINALITY``: one array
 MySQL       ``JSON_TABLE(%s, …)``: one JSON text, an array per row; MySQL 8.0.4, MariaDB 10.6 and later
 ==========  ===============================================================================================
 
-The size of the batch is no part of the statement, so one Plan serves every batch. SQLite needs no such thing: it has
-no round trips to save.
+The size of the batch is no part of the statement, so one Plan serves every batch. Managed fields, which are the same in
+all rows, are single values beside it. SQLite needs no such thing: it has no round trips to save.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from dataflow.databases.interface import Dialect
 from dataflow.models import FieldType, Kind, ModelSpec
 from dataflow.models.tables import column_type
+from dataflow.queries.bulk_block import Block
 from dataflow.queries.plan import Binds
 
-#: Column of a source that holds the number of its row in the statement, from 1.
-POSITION = "position"
+#: Column of a source that holds the number of its row in the statement, from 1. No field's name begins so.
+POSITION = "_position"
 
 #: JSON texts stay well under MySQL's usual max_allowed_packet of 16 MB.
 MAX_JSON_BYTES = 4_000_000
@@ -43,25 +44,38 @@ def source(
         spec: The model.
         names: Its fields, in order.
         dialect: PostgreSQL or MySQL.
-        binds: Hands out the binds; their values come from ``source_arguments``.
+        binds: Hands out the binds; their values come from ``source_arrays`` or ``source_texts``.
         collations: On MySQL, the collations of the table's text columns: two texts that bring different ones cannot
             be compared there.
     """
-    types = {name: spec.by_name[name].type for name in names}
-    if dialect is Dialect.POSTGRESQL:
-        return _arrays(types, binds)
-    return _json_table(types, binds, collations)
+    varying, constant = _kinds(spec, names)
+    types = {name: spec.by_name[name].type for name in varying}
+    rows = _arrays(types, binds) if dialect is Dialect.POSTGRESQL else _json_table(types, binds, collations)
+    return {**rows, **{name: binds.next(column_type(spec.by_name[name].type)) for name in constant}}
 
 
-def source_arguments(columns: Sequence[list[Any]], dialect: Dialect) -> Iterator[tuple[int, list[Any]]]:
-    """Arguments of a source for these columns of driver values: ``(index of the first row, arguments)``.
+def source_arrays(spec: ModelSpec, block: Block, names: Sequence[str]) -> list[Any]:
+    """On PostgreSQL, the values of a source that holds these fields of a block."""
+    varying, constant = _kinds(spec, names)
+    return [*(block.column(name) for name in varying), *(block.column(name)[0] for name in constant)]
+
+
+def source_texts(spec: ModelSpec, block: Block, names: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
+    """On MySQL, the values of a source that holds these fields of a block: ``(index of the first row, values)``.
 
     There is one, unless the rows are too large for one statement.
     """
-    if dialect is Dialect.POSTGRESQL:
-        yield 0, list(columns)
-    else:
-        yield from _json_texts(0, list(zip(*columns, strict=True)))
+    varying, constant = _kinds(spec, names)
+    values = [block.column(name)[0] for name in constant]
+    for start, text in _json_texts(0, list(block.rows(varying))):
+        yield start, [text, *values]
+
+
+def _kinds(spec: ModelSpec, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The fields whose values differ from row to row, which a source needs, and those that are the same in all."""
+    constant = [name for name in names if spec.by_name[name].managed]
+    varying = [name for name in names if name not in constant]
+    return (varying, constant) if varying else (constant, [])
 
 
 def _arrays(types: Mapping[str, FieldType], binds: Binds) -> SourceColumns:
@@ -118,10 +132,10 @@ def _stored(field_type: FieldType) -> sa.types.TypeEngine[Any]:
     return column_type(field_type)
 
 
-def _json_texts(start: int, rows: list[tuple[Any, ...]]) -> Iterator[tuple[int, list[Any]]]:
+def _json_texts(start: int, rows: list[tuple[Any, ...]]) -> Iterator[tuple[int, str]]:
     encoded = msgspec.json.encode(rows)
     if len(encoded) <= MAX_JSON_BYTES or len(rows) == 1:
-        yield start, [encoded.decode()]
+        yield start, encoded.decode()
         return
     middle = len(rows) // 2
     yield from _json_texts(start, rows[:middle])

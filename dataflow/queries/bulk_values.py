@@ -16,6 +16,7 @@ from uuid import UUID
 
 from dataflow.errors import DataFlowError, InputError, NotNullViolationError
 from dataflow.models import FieldType, Kind
+from dataflow.models.types import MAX_TIMEDELTA, MIN_TIMEDELTA
 from dataflow.queries.codecs import FieldCodec
 
 #: Takes values that are all of one type; returns them coerced, or None where they must be looked at one by one.
@@ -126,7 +127,8 @@ def _ints(values: list[Any]) -> list[Any] | None:
 
 
 def _floats(values: list[Any]) -> list[Any] | None:
-    if not all(map(math.isfinite, values)):
+    # A sum is finite only where all values are; finite ones may add up to more than a float holds.
+    if not math.isfinite(sum(values)) and not all(map(math.isfinite, values)):
         return None
     # Zero may be negative.
     return [value + 0.0 for value in values] if 0.0 in values else values
@@ -146,6 +148,10 @@ def _decimals(values: list[Any], precision: int, scale: int) -> list[Any] | None
     return [value or abs(value) for value in rounded] if 0 in rounded else rounded
 
 
+def _timedeltas(values: list[Any]) -> list[Any] | None:
+    return values if min(values) >= MIN_TIMEDELTA and max(values) <= MAX_TIMEDELTA else None
+
+
 def _datetimes(values: list[Any]) -> list[Any] | None:
     return values if all(value.tzinfo is UTC for value in values) else None
 
@@ -156,6 +162,6 @@ _AT_ONCE: dict[Kind, tuple[type[Any] | None, Coerce]] = {
     Kind.DATETIME: (datetime, _datetimes),
     Kind.BOOL: (bool, _as_they_are),
     Kind.DATE: (date, _as_they_are),
-    Kind.TIMEDELTA: (timedelta, _as_they_are),
+    Kind.TIMEDELTA: (timedelta, _timedeltas),
     Kind.UUID: (UUID, _as_they_are),
 }

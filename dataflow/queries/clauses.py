@@ -8,6 +8,8 @@ shape          clause
 ``in nin``     ``= ANY(array)`` on PostgreSQL, else a list of binds
 ``like``       ``LIKE … ESCAPE '!'``; on SQLite ``GLOB``, since its LIKE ignores the case of ASCII
 ``ilike``      the same over lower case: ICU's on PostgreSQL, Python's on SQLite
+``regex``      ``~`` by code point, ``REGEXP``, and on SQLite RE2 itself
+``related``    ``EXISTS``: see :mod:`dataflow.queries.relations`
 =============  ======================================================================================
 
 On SQLite a Decimal is text, compared by its number through the collation ``dataflow_decimal``.
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,8 +29,12 @@ from dataflow.databases.interface import Dialect
 from dataflow.models import FieldSpec, Kind
 from dataflow.models.tables import column_type
 from dataflow.queries.codecs import FieldCodec
-from dataflow.queries.operators import ESCAPE, Shape
+from dataflow.queries.json_readings import ReadingKey, reading_column, reading_type
+from dataflow.queries.leaves import TRUE, Shape
+from dataflow.queries.model import ModelRows
+from dataflow.queries.patterns import ESCAPE
 from dataflow.queries.plan import Binds
+from dataflow.queries.relations import alias_name, exists_in, find_relation, related_rows
 
 Columns = Mapping[str, sa.ColumnElement[Any]] | sa.ColumnCollection[str, sa.ColumnElement[Any]]
 
@@ -41,34 +48,71 @@ _COMPARE: dict[str, Callable[[Any, Any], sa.ColumnElement[bool]]] = {
 
 
 def build_clause(
-    shape: Shape, columns: Columns, fields: Mapping[str, FieldCodec], dialect: Dialect, binds: Binds
+    shape: Shape, scope: ModelRows | Columns, fields: Mapping[str, FieldCodec], dialect: Dialect, binds: Binds
 ) -> sa.ColumnElement[bool]:
     """The condition of a shape.
 
     Args:
         shape: From ``parse_filter``.
-        columns: What stands for each field.
+        scope: The rows, or what stands for each field where there are no relations.
         fields: The fields the shape names.
         dialect: Which SQL.
         binds: Hands out one bind per value of the filter, in order.
     """
+    if isinstance(scope, ModelRows):
+        return _Builder(dialect, binds, scope.columns, fields, scope, scope, 0).build(shape)
+    return _Builder(dialect, binds, scope, fields, None, None, 0).build(shape)
 
-    def build(shape: Shape) -> sa.ColumnElement[bool]:
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """Builds conditions over one model's rows; ``depth`` relations away from ``root``."""
+
+    dialect: Dialect
+    binds: Binds
+    columns: Columns
+    fields: Mapping[str, FieldCodec]
+    rows: ModelRows | None
+    root: ModelRows | None
+    depth: int
+
+    def build(self, shape: Shape) -> sa.ColumnElement[bool]:
         match shape[0]:
-            case "true":
-                return sa.true()
             case "false":
                 return sa.false()
             case "and":
-                return sa.and_(*[build(part) for part in shape[1:]])
+                return sa.and_(*[self.build(part) for part in shape[1:]])
             case "or":
-                return sa.or_(*[build(part) for part in shape[1:]])
+                return sa.or_(*[self.build(part) for part in shape[1:]])
+            case "not" if shape[1][0] == "related":
+                # EXISTS is never unknown, and a plain NOT can become an anti-join.
+                return sa.not_(self.build(shape[1]))
             case "not":
-                return build(shape[1]).self_group().is_not(sa.true())
-        spec = fields[shape[1]].spec
-        return _leaf(shape, comparable(columns[shape[1]], spec, dialect), spec, dialect, binds)
+                return self.build(shape[1]).self_group().is_not(sa.true())
+            case "related":
+                return self._related(shape[1], shape[2])
+        return self._leaf(shape, shape[1])
 
-    return build(shape)
+    def _related(self, name: str, inner: Shape) -> sa.ColumnElement[bool]:
+        assert self.rows is not None
+        assert self.root is not None
+        relation = find_relation(self.rows.spec, name)
+        assert relation is not None
+        depth = self.depth + 1
+        alias = alias_name(self.root, depth)
+        related = related_rows(self.rows, relation).aliased(alias)
+        inside = _Builder(self.dialect, self.binds, related.columns, related.codec.fields, related, self.root, depth)
+        condition = None if inner == TRUE else inside.build(inner)
+        return exists_in(related, condition, self.columns[relation.field], self.root, alias)
+
+    def _leaf(self, shape: Shape, key: str | ReadingKey) -> sa.ColumnElement[bool]:
+        if isinstance(key, ReadingKey):
+            column = reading_column(key, self.columns[key.field], self.dialect, self.binds)
+            type_ = column_type(reading_type(key.reading, self.dialect))
+            return _leaf(shape, column, type_, self.dialect, self.binds, nullable=True)
+        spec = self.fields[key].spec
+        column = comparable(self.columns[key], spec, self.dialect)
+        return _leaf(shape, column, column_type(spec.type), self.dialect, self.binds, nullable=spec.nullable)
 
 
 def comparable(column: sa.ColumnElement[Any], spec: FieldSpec, dialect: Dialect) -> sa.ColumnElement[Any]:
@@ -79,9 +123,14 @@ def comparable(column: sa.ColumnElement[Any], spec: FieldSpec, dialect: Dialect)
 
 
 def _leaf(
-    shape: Shape, column: sa.ColumnElement[Any], spec: FieldSpec, dialect: Dialect, binds: Binds
+    shape: Shape,
+    column: sa.ColumnElement[Any],
+    type_: sa.types.TypeEngine[Any],
+    dialect: Dialect,
+    binds: Binds,
+    *,
+    nullable: bool,
 ) -> sa.ColumnElement[bool]:
-    type_ = column_type(spec.type)
     match shape[0]:
         case "null":
             return column.is_(None)
@@ -89,7 +138,7 @@ def _leaf(
             return column.is_not(None)
         case "ne":
             value = binds.next(type_)
-            return column.is_distinct_from(value) if spec.nullable else column != value
+            return column.is_distinct_from(value) if nullable else column != value
         case "between":
             return column.between(binds.next(type_), binds.next(type_))
         case "in" if dialect is Dialect.POSTGRESQL:
@@ -104,6 +153,8 @@ def _leaf(
             return _like(column, binds.next(sa.Text()), dialect)
         case "ilike":
             return _like(_lower(column, dialect), _lower(binds.next(sa.Text()), dialect), dialect)
+        case "regex":
+            return _regex(column, binds.next(sa.Text()), dialect)
     return _COMPARE[shape[0]](column, binds.next(type_))
 
 
@@ -111,6 +162,16 @@ def _like(column: sa.ColumnElement[Any], pattern: sa.ColumnElement[Any], dialect
     if dialect is Dialect.SQLITE:
         return column.bool_op("GLOB")(pattern)
     return column.like(pattern, escape=ESCAPE)
+
+
+def _regex(column: sa.ColumnElement[Any], pattern: sa.ColumnElement[Any], dialect: Dialect) -> sa.ColumnElement[bool]:
+    match dialect:
+        case Dialect.POSTGRESQL:
+            return sa.collate(column, "C").bool_op("~")(pattern)
+        case Dialect.MYSQL:
+            return column.bool_op("REGEXP")(pattern)
+        case Dialect.SQLITE:
+            return sa.func.dataflow_regexp(pattern, column, type_=sa.Boolean())
 
 
 def _lower(text: sa.ColumnElement[Any], dialect: Dialect) -> sa.ColumnElement[Any]:

@@ -6,10 +6,11 @@ Row decoders are generated as one dict display per shape, which is about twice a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,13 @@ from dataflow.models import FieldSpec, FieldType, Kind, ModelSpec
 Convert = Callable[[Any], Any]
 RowDecoder = Callable[[Row], dict[str, Any]]
 
+_ONE = Decimal(1)
+#: Wide enough for any Decimal field.
+_WIDE = Context(prec=65)
+#: A number such as 1e16, or text that looks like one.
+_EXPONENT = re.compile(r"\de\+?\d")
+#: Floats from here on have no digits after the point.
+_LEAST_WHOLE = 2.0**53
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -39,6 +47,11 @@ class FieldCodec:
     bind: Convert
     encode: Convert | None
     decode: Convert | None
+
+    @property
+    def key(self) -> str:
+        """What stands for the field in a filter's shape."""
+        return self.spec.name
 
 
 class ModelCodec:
@@ -81,6 +94,8 @@ def decoder(field_type: FieldType, dialect: Dialect) -> Convert | None:
     """From the driver's type to a field's Python type; None if they are the same."""
     if field_type.enum is not None:
         return field_type.enum
+    if field_type.kind is Kind.DECIMAL and field_type.scale == 0 and dialect is Dialect.POSTGRESQL:
+        return _decode_whole_decimal
     return _DECODE[dialect].get(field_type.kind)
 
 
@@ -105,6 +120,23 @@ def _enum_value(value: Any) -> Any:
 
 def _encode_json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
+
+
+def _encode_jsonb(value: Any) -> str:
+    """As ``_encode_json``; floats that JSON writes with an exponent get a point instead.
+
+    JSONB keeps numbers as decimals and would give back 1e16 as the int 10000000000000000.
+    """
+    text = _encode_json(value)
+    return _encode_json(_with_points(value)) if _EXPONENT.search(text) else text
+
+
+def _with_points(value: Any) -> Any:
+    if isinstance(value, float):
+        return msgspec.Raw(f"{value:.1f}".encode()) if abs(value) >= _LEAST_WHOLE else value
+    if isinstance(value, dict):
+        return {key: _with_points(item) for key, item in value.items()}
+    return [_with_points(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _decode_json(value: Any) -> Any:
@@ -164,6 +196,11 @@ def _encode_time_text(value: time) -> str:
     return value.isoformat("microseconds")
 
 
+def _decode_whole_decimal(value: Decimal) -> Decimal:
+    """From asyncpg, which gives 100000 as ``Decimal("1.0E+5")``."""
+    return value.quantize(_ONE, context=_WIDE)
+
+
 def _encode_decimal_text(value: Decimal) -> str:
     return format(value, "f")
 
@@ -175,7 +212,7 @@ def _decode_decimal_text(value: str | float) -> Decimal:
 
 _ENCODE: dict[Dialect, dict[Kind, Convert]] = {
     Dialect.POSTGRESQL: {
-        Kind.JSON: _encode_json,
+        Kind.JSON: _encode_jsonb,
         Kind.TIMEDELTA: _encode_timedelta,
     },
     Dialect.MYSQL: {

@@ -7,16 +7,11 @@ from typing import Any
 
 from dataflow.errors import InputError, MissingParameterError, TypeMismatchError
 from dataflow.models import ModelSpec
-
-
-def unique_keys(spec: ModelSpec) -> tuple[tuple[str, ...], ...]:
-    """Every set of fields that no two rows share, the primary key first."""
-    single = [(item.name,) for item in spec.fields if item.unique]
-    return ((spec.primary_key.name,), *single, *(index.fields for index in spec.indexes if index.unique))
+from dataflow.models.spec import Managed
 
 
 def conflict_key(spec: ModelSpec, names: Any) -> tuple[str, ...]:
-    """``names`` as a conflict key of the model.
+    """``names`` as a conflict key of the model; that of a multi-tenant one has the tenant, named or not.
 
     Raises:
         UnknownFieldError: One of them is not a field.
@@ -30,9 +25,10 @@ def conflict_key(spec: ModelSpec, names: Any) -> tuple[str, ...]:
             hint="Write ['email'].",
             model=spec.name,
         )
-    wanted = {spec.field(name).name for name in names}
-    for key in unique_keys(spec):
-        if set(key) == wanted:
+    implied = {Managed.TENANT_ID.value} if spec.features.multi_tenant else set()
+    wanted = {spec.field(name).name for name in names} - implied
+    for key in spec.unique_keys:
+        if set(key) - implied == wanted:
             return key
     raise InputError(
         f"conflict_on={sorted(wanted)} of {spec.name} is covered by no unique index, so the database cannot tell "
@@ -49,7 +45,7 @@ def default_conflict_key(spec: ModelSpec) -> tuple[str, ...]:
     Raises:
         MissingParameterError: There are several.
     """
-    primary, *others = unique_keys(spec)
+    primary, *others = spec.unique_keys
     if not spec.primary_key.generated or not others:
         return primary
     if len(others) == 1:

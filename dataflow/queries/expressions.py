@@ -6,7 +6,8 @@ expression      meaning; a field that is NULL stays NULL under ``$inc`` and ``$m
 ``$set``        the value itself, also where it looks like an expression
 ``$unset``      NULL; its operand is True, 1 or ``""``
 ``$inc``        adds, to a number or timedelta
-``$multiply``   multiplies a number; a Decimal is rounded half away from zero to its field's scale
+``$multiply``   multiplies a number; a Decimal is rounded half away from zero to its field's scale, a float that is too
+                small becomes 0
 ``$min $max``   the lesser, or greater, of what is there and the operand; NULL gives way to the operand
 ``$now``        this moment, for datetime, date and time in UTC; its operand is True
 ==============  ============================================================================================
@@ -30,6 +31,9 @@ from dataflow.queries.codecs import FieldCodec
 
 #: Digits of a factor before and after the point.
 MAX_FACTOR_DIGITS = 20
+#: MySQL calculates with so many words of nine digits, those before and after the point apart; past them it drops
+#: digits without a word.
+MYSQL_WORDS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,4 +157,18 @@ def _factor(target: Target, operand: Any) -> Decimal:
     exponent = factor.as_tuple().exponent
     if factor.adjusted() >= MAX_FACTOR_DIGITS or (isinstance(exponent, int) and -exponent > MAX_FACTOR_DIGITS):
         raise target.unfit(f"$multiply takes {MAX_FACTOR_DIGITS} digits before and after the point")
+    factor = factor.normalize()
+    own = target.field.spec.type
+    if decimal_words(own.precision, own.scale) + _words_of(factor) > MYSQL_WORDS:
+        raise target.unfit(f"its product with {factor:f} may have more than the 81 digits that MySQL calculates with")
     return factor
+
+
+def decimal_words(precision: int, scale: int) -> int:
+    """How many of its words MySQL takes for a DECIMAL."""
+    return -(-(precision - scale) // 9) - (-scale // 9)
+
+
+def _words_of(factor: Decimal) -> int:
+    whole, _, fraction = f"{abs(factor):f}".partition(".")
+    return decimal_words(len(whole.lstrip("0")) + len(fraction), len(fraction))

@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.mysql.aiomysql import dialect as mysql_dialect
-from sqlalchemy.dialects.postgresql.asyncpg import dialect as postgresql_dialect
-from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import BindParameter
 
+from dataflow.databases.dialects import new_dialect
 from dataflow.databases.interface import Dialect
 from dataflow.queries.codecs import RowDecoder
+from dataflow.tenants import no_tenant
+
+#: Name of the parameter that stands for the tenant of the run; it may occur several times in a statement.
+TENANT = "tenant"
+#: Where its value is, in an order: behind the shape's values.
+_LAST = -1
 
 #: Plans kept per model and database; past it the oldest goes, so that a caller with endless shapes costs time only.
 MAX_PLANS = 2_000
 
-_DIALECTS = {
-    Dialect.POSTGRESQL: postgresql_dialect(),  # type: ignore[no-untyped-call]
-    Dialect.MYSQL: mysql_dialect(paramstyle="format"),
-    Dialect.SQLITE: sqlite_dialect(paramstyle="qmark"),
-}
+_DIALECTS = {dialect: new_dialect(dialect) for dialect in Dialect}
 
 
 def sqlalchemy_dialect(dialect: Dialect) -> sa.Dialect:
@@ -39,14 +39,24 @@ class Plan:
         sql: Text with the driver's placeholders.
         order: For each placeholder, the position of its value among the shape's values; None if they agree.
         decode: Row → dict, for statements that return rows.
+        needs_tenant: Some placeholders stand for the tenant of the run.
     """
 
     sql: str
     order: tuple[int, ...] | None = None
     decode: RowDecoder | None = None
+    needs_tenant: bool = False
 
-    def arguments(self, values: Sequence[Any]) -> Sequence[Any]:
-        """Values in the order of the placeholders."""
+    def arguments(self, values: Sequence[Any], tenant: str | None = None) -> Sequence[Any]:
+        """Values in the order of the placeholders.
+
+        Raises:
+            TenantError: The plan needs a tenant, and there is none.
+        """
+        if self.needs_tenant:
+            if tenant is None:
+                raise no_tenant()
+            values = [*values, tenant]
         return values if self.order is None else [values[index] for index in self.order]
 
 
@@ -68,8 +78,9 @@ def compile_plan(statement: sa.sql.ClauseElement, dialect: Dialect, decode: RowD
     compiled = statement.compile(dialect=sqlalchemy_dialect(dialect))
     assert isinstance(compiled, SQLCompiler)
     names = compiled.positiontup or []
-    order = tuple(int(name[1:]) for name in names)
-    return Plan(str(compiled), None if order == tuple(range(len(compiled.params))) else order, decode)
+    order = tuple(_LAST if name == TENANT else int(name[1:]) for name in names)
+    as_given = order == tuple(range(len(compiled.params)))
+    return Plan(str(compiled), None if as_given else order, decode, needs_tenant=TENANT in names)
 
 
 class PlanCache:

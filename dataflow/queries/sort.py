@@ -2,6 +2,10 @@
 
 NULLs come last in both directions, and text sorts by code point. A model's rows are always in one definite order: the
 id breaks ties, in the direction of the last key. Without a sort the newest id comes first.
+
+MySQL sorts by the first ``max_sort_length`` bytes of a text, by default 1,024, while its comparisons look at the whole.
+Pages go by both, so there a text or bytes field too long for a key sorts by its first 2,048 characters (bytes), said in
+so many words. No index of ours is lost: those of such columns hold a prefix, which serves no sort.
 """
 
 from __future__ import annotations
@@ -13,11 +17,15 @@ import sqlalchemy as sa
 
 from dataflow.databases.interface import Dialect
 from dataflow.errors import InputError, TypeMismatchError, UnknownFieldError, did_you_mean
-from dataflow.models import FieldSpec, Kind, ModelSpec
+from dataflow.models import FieldSpec, FieldType, Kind, ModelSpec
+from dataflow.models.keys import KEY_BYTES, KEY_CHARACTERS
 from dataflow.queries.clauses import Columns, comparable
 
 #: ``(name, descending)`` pairs; also the sort's part of a plan's shape.
 Sort = tuple[tuple[str, bool], ...]
+
+#: What of a long text is sorted by on MySQL: in utf8mb4 as many bytes as its session sorts by.
+MYSQL_SORTED = 2_048
 
 _ASCENDING = (1, "asc", "ascending")
 _DESCENDING = (-1, "desc", "descending")
@@ -42,8 +50,10 @@ def parse_sort(spec: ModelSpec, sort: Any) -> Sort:
     for name, _ in keys:
         if spec.by_name[name].type.kind is Kind.JSON:
             raise InputError(f"{spec.name}.{name} is JSON, which has no order.", model=spec.name, field=name)
-    if any(name == key for name, _ in keys):
-        return keys
+    for place, (name, _) in enumerate(keys):
+        if name == key:
+            # No two rows share it, so keys behind it decide nothing.
+            return keys[: place + 1]
     return (*keys, (key, keys[-1][1]))
 
 
@@ -93,6 +103,21 @@ def _descending(direction: Any, name: str, owner: str) -> bool:
     return key in _DESCENDING
 
 
+def is_cut(field_type: FieldType, dialect: Dialect) -> bool:
+    """Whether values of a field sort by their first MYSQL_SORTED characters or bytes only."""
+    if dialect is not Dialect.MYSQL or field_type.enum is not None:
+        return False
+    longest = {Kind.STR: KEY_CHARACTERS, Kind.BYTES: KEY_BYTES}.get(field_type.kind)
+    return longest is not None and (field_type.max_length is None or field_type.max_length > longest)
+
+
+def sortable(column: sa.ColumnElement[Any], spec: FieldSpec, dialect: Dialect) -> sa.ColumnElement[Any]:
+    """A column as rows are sorted by it."""
+    if is_cut(spec.type, dialect):
+        return sa.func.left(column, sa.literal_column(str(MYSQL_SORTED)), type_=column.type)
+    return comparable(column, spec, dialect)
+
+
 def order_by(
     sort: Sort, columns: Columns, specs: Mapping[str, FieldSpec], dialect: Dialect
 ) -> list[sa.ColumnElement[Any]]:
@@ -106,7 +131,7 @@ def order_by(
     """
     keys: list[sa.ColumnElement[Any]] = []
     for name, descending in sort:
-        column = comparable(columns[name], specs[name], dialect)
+        column = sortable(columns[name], specs[name], dialect)
         key: sa.ColumnElement[Any] = column.desc() if descending else column.asc()
         if specs[name].nullable and descending == (dialect is Dialect.POSTGRESQL):
             if dialect is Dialect.MYSQL:

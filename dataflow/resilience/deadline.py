@@ -28,12 +28,13 @@ class Deadline:
     __slots__ = ("_cancelling", "_passed", "_task", "_timer")
 
     def __init__(self, seconds: float) -> None:
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         assert task is not None, "a deadline belongs to a task"
         self._task = task
         self._cancelling = task.cancelling()
         self._passed = False
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._pass)
+        self._timer = loop.call_later(seconds, self._pass)
 
     def end(self) -> bool:
         """Stop the clock; to be called once. True if the time was over and nothing else cancelled the task."""

@@ -10,7 +10,8 @@ from dataflow.errors import DatabaseUnavailableError, InputError, TransientDatab
 
 Result = TypeVar("Result")
 
-#: Errors after which the same call may succeed, and which left nothing behind.
+#: Errors after which the same node may succeed. They leave nothing behind, except that a connection may be lost between
+#: a commit and its answer.
 TRANSIENT = (TransientDatabaseError, DatabaseUnavailableError)
 
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from dataflow.errors import DataFlowError, WorkflowExecutionError
 from dataflow.nodes.interface import RunContext
+from dataflow.nodes.ledger import RunRecord
 from dataflow.nodes.registry import NodeCatalog
 from dataflow.resilience import Deadline
 from dataflow.runtime.graph import Graph, GraphStep, Source, graph_of
@@ -73,10 +74,12 @@ async def execute(
     *,
     catalog: NodeCatalog,
     run_id: str,
+    tenant_id: str | None = None,
     timeout: float | None = None,
     on_error: OnError = "raise",
     max_concurrent_nodes: int = 10,
     observer: Observer | None = None,
+    record: RunRecord | None = None,
 ) -> dict[str, Any]:
     """Run a workflow and return each node's output by node id (None for a node on a branch not taken).
 
@@ -85,18 +88,20 @@ async def execute(
         inputs: Per node (``{"create": {"name": "x"}}``) or flat (``{"name": "x"}``, to every node that takes it).
         catalog: Where its node types are found.
         run_id: Id of this run.
+        tenant_id: Whose rows the run is about, for multi-tenant models.
         timeout: Seconds; None is no limit.
         on_error: ``"raise"``, or ``"collect"`` to put failures into the results and go on with what does not depend
             on them.
         max_concurrent_nodes: Nodes that run at once, at most.
         observer: Told of every change of a node's state.
+        record: What the run remembers of its effects, where they must happen once.
 
     Raises:
         WorkflowExecutionError: A node failed, and ``on_error`` is ``"raise"``.
         TimeoutError: The run took longer than ``timeout``; running statements were cancelled.
         InputError: An input goes nowhere.
     """
-    run = _Run(graph_of(workflow, catalog), inputs, run_id, on_error, max_concurrent_nodes, observer)
+    run = _Run(graph_of(workflow, catalog), inputs, run_id, tenant_id, on_error, max_concurrent_nodes, observer, record)
     if timeout is None:
         return await run.go()
     deadline = Deadline(timeout)
@@ -117,8 +122,8 @@ class _Run:
     """One execution."""
 
     __slots__ = (
-        "collect", "failure", "flat", "graph", "inputs", "limit", "missing", "now", "observer", "results", "run_id",
-        "running", "waiting",
+        "collect", "failure", "flat", "graph", "inputs", "limit", "missing", "now", "observer", "record", "results",
+        "run_id", "running", "tenant_id", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -126,16 +131,20 @@ class _Run:
         graph: Graph,
         inputs: Mapping[str, Any] | None,
         run_id: str,
+        tenant_id: str | None,
         on_error: OnError,
         limit: int,
         observer: Observer | None,
+        record: RunRecord | None,
     ) -> None:
         self.graph = graph
         self.inputs, self.flat = graph.split_inputs(inputs) if inputs else ({}, {})
         self.run_id = run_id
+        self.tenant_id = tenant_id
         self.collect = on_error == "collect"
         self.limit = limit
         self.observer = observer
+        self.record = record
         self.now = datetime.now(UTC)
         self.results: dict[str, Any] = {}
         self.running: set[str] = set()
@@ -146,7 +155,7 @@ class _Run:
 
     async def go(self) -> dict[str, Any]:
         steps = self.graph.steps
-        ready = deque(step_id for step_id, count in self.waiting.items() if count == 0)
+        ready = deque(self.graph.roots)
         tasks: set[asyncio.Task[GraphStep]] = set()
         try:
             while True:
@@ -189,7 +198,7 @@ class _Run:
         self._tell(step.id, NodeState.RUNNING)
         try:
             inputs = self._resolve(step)
-            context = RunContext(self.run_id, step.id)
+            context = RunContext(self.run_id, step.id, self.tenant_id, self.record)
             if step.is_plain:
                 self.results[step.id] = await step.node.run(inputs, context)
             else:
@@ -257,7 +266,13 @@ class _Run:
 
 async def _call(step: GraphStep, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
     """Run a step's node within its own time and tries."""
-    async with asyncio.timeout(step.timeout):
-        if step.retry is None:
-            return await step.node.run(inputs, context)
-        return await step.retry.call(lambda: step.node.run(inputs, context))
+    scope = asyncio.timeout(step.timeout)
+    try:
+        async with scope:
+            if step.retry is None:
+                return await step.node.run(inputs, context)
+            return await step.retry.call(lambda: step.node.run(inputs, context))
+    except TimeoutError as error:
+        if not scope.expired():
+            raise
+        raise TimeoutError(f"It exceeded its {step.timeout:g} s.") from error

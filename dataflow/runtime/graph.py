@@ -11,6 +11,7 @@ from dataflow.errors import InputError, did_you_mean
 from dataflow.nodes.interface import Node
 from dataflow.nodes.registry import NodeCatalog
 from dataflow.resilience import RetryPolicy
+from dataflow.values import is_mapping
 from dataflow.workflows import Step, Workflow, dependencies, resolve_step
 from dataflow.workflows.paths import WHOLE, Path, parse_path
 from dataflow.workflows.references import NodeReference
@@ -79,6 +80,8 @@ class Graph:
     parameters: frozenset[str]
     #: For each step, how many it waits for.
     waits: Mapping[str, int]
+    #: The steps that wait for none.
+    roots: tuple[str, ...]
     catalog: NodeCatalog
     version: int
 
@@ -88,9 +91,7 @@ class Graph:
         Raises:
             InputError: An input goes to no step and no template.
         """
-        flat = {
-            name: value for name, value in inputs.items() if not (name in self.steps and isinstance(value, Mapping))
-        }
+        flat = {name: value for name, value in inputs.items() if not (name in self.steps and is_mapping(value))}
         if not flat:
             return inputs, flat
         by_step = {name: dict(value) for name, value in inputs.items() if name not in flat}
@@ -140,7 +141,8 @@ def _build(workflow: Workflow, catalog: NodeCatalog) -> Graph:
         parameters.update(name for template in built.templates for name in template.parameters)
         steps[step.id] = built
     waits = {step_id: len(sources) for step_id, sources in needs.items()}
-    return Graph(workflow, steps, frozenset(parameters), waits, catalog, catalog.version)
+    roots = tuple(step_id for step_id, count in waits.items() if count == 0)
+    return Graph(workflow, steps, frozenset(parameters), waits, roots, catalog, catalog.version)
 
 
 def _build_step(

@@ -12,6 +12,7 @@ from dataflow.errors import ConfigurationError, did_you_mean
 from dataflow.loop_thread import run_sync
 from dataflow.nodes import process_catalog
 from dataflow.runtime.execution import Observer, OnError, execute, new_run_id
+from dataflow.tenants import checked_tenant
 from dataflow.workflows import Workflow, WorkflowBuilder
 
 #: Seconds a run may take where nobody says otherwise.
@@ -68,13 +69,18 @@ class AsyncLocalRuntime:
         self.observer = observer
 
     async def execute_workflow_async(
-        self, workflow: Workflow | WorkflowBuilder, inputs: Mapping[str, Any] | None = None
+        self,
+        workflow: Workflow | WorkflowBuilder,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        tenant_id: str | None = None,
     ) -> tuple[Results, str]:
         """Run a workflow.
 
         Args:
             workflow: A built workflow; a builder is built.
             inputs: Per node (``{"create": {"name": "x"}}``) or flat (``{"name": "x"}``). They override parameters.
+            tenant_id: Whose rows of multi-tenant models the run reads and writes.
 
         Returns:
             ``(results, run_id)``: each node's output by node id, None for a node on a branch not taken.
@@ -91,6 +97,7 @@ class AsyncLocalRuntime:
             inputs,
             catalog=process_catalog,
             run_id=run_id,
+            tenant_id=None if tenant_id is None else checked_tenant(tenant_id),
             timeout=self.execution_timeout,
             on_error=self.on_error,
             max_concurrent_nodes=self.max_concurrent_nodes,
@@ -139,13 +146,15 @@ class LocalRuntime:
         workflow: Workflow | WorkflowBuilder,
         parameters: Mapping[str, Any] | None = None,
         inputs: Mapping[str, Any] | None = None,
+        *,
+        tenant_id: str | None = None,
     ) -> tuple[Results, str]:
         """Run a workflow and wait for it; ``parameters`` is the original's name of ``inputs``.
 
         Returns and raises what ``AsyncLocalRuntime.execute_workflow_async`` does.
         """
         given = {**(parameters or {}), **(inputs or {})}
-        return run_sync(self._runtime.execute_workflow_async(workflow, given))
+        return run_sync(self._runtime.execute_workflow_async(workflow, given, tenant_id=tenant_id))
 
     def close(self) -> None:
         """Nothing to do: connections belong to the DataFlow instances."""

@@ -26,6 +26,8 @@ class WorkflowBuilder:
     Args:
         name: The workflow's name, for people; default ``"workflow"``.
         catalog: Which node types exist; default: the built-in ones and those of every open DataFlow instance.
+        exactly_once: Jobs of the workflow leave their effects on databases once, even if they are started again. False
+            saves the entries that this takes.
 
     Example:
         >>> workflow = WorkflowBuilder()
@@ -36,9 +38,12 @@ class WorkflowBuilder:
         >>> workflow = workflow.add_connection("create", "id", "read", "id")
     """
 
-    def __init__(self, name: str | None = None, catalog: NodeCatalog | None = None) -> None:
+    def __init__(
+        self, name: str | None = None, catalog: NodeCatalog | None = None, *, exactly_once: bool = True
+    ) -> None:
         self.name = name or "workflow"
         self._catalog = catalog
+        self._exactly_once = exactly_once
         self._steps: dict[str, Step] = {}
         self._edges: list[Edge] = []
 
@@ -167,7 +172,8 @@ class WorkflowBuilder:
                 are in ``context["issues"]``; ``__cause__`` is the first.
         """
         catalog = self._catalog if self._catalog is not None else process_catalog
-        return assemble(self.name, tuple(self._steps.values()), tuple(self._edges), catalog)
+        steps, edges = tuple(self._steps.values()), tuple(self._edges)
+        return assemble(self.name, steps, edges, catalog, exactly_once=self._exactly_once)
 
     def _require(self, node_id: str) -> Step:
         step = self._steps.get(node_id)

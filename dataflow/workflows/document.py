@@ -6,7 +6,8 @@
      "nodes": [{"id": "create", "type": "UserCreateNode", "params": {"name": "Alice"}, "database": "primary"}],
      "edges": [["create", "id", "read", "id"]]}
 
-``database`` is there where the workflow names one. No code travels, except the text of a PythonCodeNode.
+``database`` is there where the workflow names one, and ``"exactly_once": false`` where its jobs may repeat effects. No
+code travels, except the text of a PythonCodeNode.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ def workflow_to_document(workflow: Workflow) -> dict[str, Any]:
     Raises:
         InputError: A node is an object of this process, which cannot be sent.
     """
-    return {
+    document: dict[str, Any] = {
         "v": VERSION,
         "name": workflow.name,
         "nodes": [_step_to_data(step) for step in workflow.steps],
         "edges": [[edge.source, edge.output, edge.target, edge.input] for edge in workflow.edges],
     }
+    return document if workflow.exactly_once else {**document, "exactly_once": False}
 
 
 def workflow_from_document(document: Any, catalog: NodeCatalog) -> Workflow:
@@ -61,8 +63,9 @@ def workflow_from_document(document: Any, catalog: NodeCatalog) -> Workflow:
     if len(ids) < len(steps):
         raise PayloadError(f"Workflow document '{name}' has two nodes with one id.")
     edges = [_edge_from_data(item, ids) for item in _part(document, "edges", list, "the document")]
+    exactly_once = True if "exactly_once" not in document else _part(document, "exactly_once", bool, "the document")
     try:
-        return assemble(name, steps, edges, catalog)
+        return assemble(name, steps, edges, catalog, exactly_once=exactly_once)
     except WorkflowValidationError as error:
         if isinstance(error.__cause__, NodeNotFoundError):
             raise error.__cause__ from None

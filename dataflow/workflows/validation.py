@@ -25,7 +25,9 @@ from dataflow.workflows.templates import Template, compile_templates
 from dataflow.workflows.workflow import Edge, Step, Workflow
 
 
-def assemble(name: str, steps: Sequence[Step], edges: Sequence[Edge], catalog: NodeCatalog) -> Workflow:
+def assemble(
+    name: str, steps: Sequence[Step], edges: Sequence[Edge], catalog: NodeCatalog, *, exactly_once: bool = True
+) -> Workflow:
     """Check a graph against what nodes exist, and make it a Workflow.
 
     Args:
@@ -33,12 +35,13 @@ def assemble(name: str, steps: Sequence[Step], edges: Sequence[Edge], catalog: N
         steps: Its steps, with unique ids.
         edges: Its connections, between those steps.
         catalog: Where node types are found.
+        exactly_once: See Workflow.
 
     Raises:
         WorkflowValidationError: There is something wrong; ``context["issues"]`` has all of it, as dicts with the keys
             ``node_id``, ``code`` and ``message``, and ``__cause__`` is the first error.
     """
-    return _Assembly(name, catalog).assemble(steps, edges)
+    return _Assembly(name, catalog, exactly_once).assemble(steps, edges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +60,10 @@ class _Resolved:
 
 
 class _Assembly:
-    def __init__(self, name: str, catalog: NodeCatalog) -> None:
+    def __init__(self, name: str, catalog: NodeCatalog, exactly_once: bool) -> None:
         self._name = name
         self._catalog = catalog
+        self._exactly_once = exactly_once
         self._problems: list[tuple[Step | None, DataFlowError]] = []
 
     def assemble(self, steps: Sequence[Step], edges: Sequence[Edge]) -> Workflow:
@@ -83,7 +87,11 @@ class _Assembly:
         if self._problems:
             raise self._error(len(steps))
         return Workflow(
-            self._name, tuple(finished[step_id] for step_id in order), tuple(edges), MappingProxyType(reads)
+            self._name,
+            tuple(finished[step_id] for step_id in order),
+            tuple(edges),
+            MappingProxyType(reads),
+            self._exactly_once,
         )
 
     def _resolve(self, step: Step, ids: frozenset[str]) -> _Resolved | None:

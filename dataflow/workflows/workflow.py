@@ -50,12 +50,14 @@ class Workflow:
         steps: In an order in which every step follows those that feed it.
         edges: All connections.
         reads: Step id → steps that its templates read, where there are any.
+        exactly_once: Jobs of it leave their effects on databases once, unless they are enqueued otherwise.
     """
 
     name: str
     steps: tuple[Step, ...]
     edges: tuple[Edge, ...] = ()
     reads: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
+    exactly_once: bool = True
 
     @cached_property
     def by_id(self) -> Mapping[str, Step]:

@@ -20,6 +20,10 @@ EXAMPLES = {
         r"^tools: 6500 products worth 60250.00$",
         r"^toys: 4500 products worth 42750.00$",
     ],
+    "ordered_actors": [
+        r"^balances: \[10, 10, 20, 20, 30, 30, 40, 40, 50, 50\]$",
+        r"^Ada: 10 20 30 40 50$",
+    ],
     "enqueue_from_web_app": [r"^enqueued {'job': '.+'}$", r"'status': 'finished'.*'status': 'completed'"],
 }
 

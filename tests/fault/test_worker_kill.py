@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from dataflow.jobs import Job, JobStatus
-from tests.servers import BinaryNotFoundError, RedisServer
+from tests.servers import RedisServer
 from tests.worker_process import App, node_runs
 
 LEASE = 1.5
@@ -22,20 +22,6 @@ async def app(tmp_path: Path, broker_url: str) -> AsyncIterator[App]:
     made = App(tmp_path, broker_url)
     yield made
     await made.broker.close()
-
-
-@pytest.fixture
-def durable_redis() -> Iterator[RedisServer]:
-    """A Redis of this test's own, which keeps its data."""
-    try:
-        server = RedisServer(appendonly=True)
-    except BinaryNotFoundError as error:
-        pytest.skip(str(error))
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
 
 
 async def enqueue(app: App, count: int) -> list[Job]:
@@ -73,6 +59,20 @@ async def test_killed_without_a_peer_the_next_worker_recovers(app: App) -> None:
     with app.worker("--lease", str(LEASE)):
         for job in jobs:
             await job.wait_async(LEASE + 15)
+    assert set(await app.effects()) == {job.id for job in jobs}
+
+
+async def test_killed_and_started_again_under_the_same_name_it_recovers_its_own_jobs_at_once(app: App) -> None:
+    jobs = await enqueue(app, 5)
+    options = ("--lease", "60", "--name", "fixed")
+    with app.worker(*options) as victim:
+        await node_runs(jobs[4], "hold")
+        victim.signal(signal.SIGKILL)
+        await victim.ended(5)
+    app.open_gate()
+    with app.worker(*options):
+        for job in jobs:
+            await job.wait_async(20)
     assert set(await app.effects()) == {job.id for job in jobs}
 
 

@@ -17,15 +17,15 @@ CONTEXT = RunContext(run_id="run", node_id="node")
 class Bench:
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.schema = Schema(database, may_create=True)
+        self.schema = Schema(database, may_create=True, cursor_secret=b"test")
         self.nodes: dict[str, Node] = {}
 
     def add(self, cls: type) -> None:
         spec = declare(cls, known=self.schema.models, skip_validation=True)
         self.nodes.update(generated_nodes(self.schema.add(spec)))
 
-    async def run(self, node_type: str, **inputs: Any) -> dict[str, Any]:
-        return await self.nodes[node_type].run(inputs, CONTEXT)
+    async def run(self, node_type: str, *, context: RunContext = CONTEXT, **inputs: Any) -> dict[str, Any]:
+        return await self.nodes[node_type].run(inputs, context)
 
     def check(self, node_type: str, *later: str, **params: Any) -> None:
         self.nodes[node_type].check(params, later)

@@ -10,15 +10,12 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
-
 from dataflow.databases import Database, open_database
 from dataflow.models import Field, declare
 from dataflow.nodes.generated.base import GeneratedNode
 from dataflow.nodes.generated.binding import ModelBinding
 from dataflow.nodes.generated.schema import Schema
 from dataflow.nodes.interface import RunContext
-from dataflow.queries.plan import compile_plan
 
 CONTEXT = RunContext("run", "node")
 
@@ -92,7 +89,7 @@ class Shop:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._schema = Schema(database, may_create=True)
+        self._schema = Schema(database, may_create=True, cursor_secret=b"test")
         self._bindings = {model: self._schema.add(declare(model)) for model in MODELS}
 
     def binding(self, model: type[Any]) -> ModelBinding:
@@ -106,12 +103,10 @@ class Shop:
 
     async def rows(self, model: type[Any], order: str = "id") -> list[dict[str, Any]]:
         """All rows, in the order of a column."""
-        binding = self._bindings[model]
-        run = await binding.executor(CONTEXT)
-        table = binding.table
-        plan = compile_plan(sa.select(*table.c).order_by(table.c[order]), self.database.dialect)
-        found = await run.fetch_all(plan.sql)
-        return [binding.codec.row(row) for row in found]
+        rows = self._bindings[model].rows
+        plan = rows.compile(rows.select(*rows.all_columns).order_by(rows.columns[order]))
+        access = await self._bindings[model].access(CONTEXT)
+        return [rows.codec.row(row) for row in await access.fetch_all(plan)]
 
 
 @asynccontextmanager

@@ -10,10 +10,25 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 
 from dataflow.databases.interface import Database, Dialect
+from tests.conftest import database_of
+
+#: Parameters of the fixture database_url: every driver.
+DRIVERS = ["postgresql", "mysql+aiomysql", "mysql+asyncmy", "sqlite"]
+#: Those with a server.
+SERVER_DRIVERS = DRIVERS[:3]
+MYSQL_DRIVERS = DRIVERS[1:3]
+
+
+@pytest.fixture(params=DRIVERS, name="database_url")
+def each_driver_url(request: pytest.FixtureRequest) -> str:
+    """``database_url`` in the modules that import this: an empty database for each driver in turn."""
+    return database_of(request)
+
 
 METADATA = sa.MetaData()
 

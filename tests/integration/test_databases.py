@@ -23,7 +23,7 @@ from dataflow.errors import (
     TypeMismatchError,
     UniqueViolationError,
 )
-from tests.integration.databases import KINDS, add_players, count, sql
+from tests.integration.databases import KINDS, MYSQL_DRIVERS, add_players, count, each_driver_url, sql  # noqa: F401
 
 INSERT_TEAM = "INSERT INTO teams (id, name) VALUES (?, ?)"
 INSERT_PLAYER = "INSERT INTO players (name, score) VALUES (?, ?)"
@@ -145,7 +145,7 @@ async def test_many_rows_are_all_or_none(team_database: Database, way: str, insi
 
 
 # On PostgreSQL a failed statement ends the transaction.
-@pytest.mark.parametrize("database_url", ["mysql", "sqlite"], indirect=True)
+@pytest.mark.parametrize("database_url", [*MYSQL_DRIVERS, "sqlite"], indirect=True)
 async def test_a_failed_batch_leaves_the_rest_of_the_transaction(team_database: Database) -> None:
     db = team_database
     rows = [(number, f"{number} {'x' * 40}") for number in range(20_000)] + [(0, "again")]

@@ -302,3 +302,30 @@ def test_wrong_declarations() -> None:
     with pytest.raises(ModelError, match="both use the table 'users'"):
         db.model(Users)
     db.close()
+
+
+async def test_the_guides_ask_for_pool_metrics_by_url(database_url: str) -> None:
+    async with DataFlow(database_url) as db:
+
+        @db.model
+        class User:
+            name: str
+
+        await run("UserCreateNode", {"name": "Ada"})
+        metrics = db._pool_manager.get_pool_metrics(database_url)
+        assert metrics == db.pool_metrics()
+        assert metrics["size"] >= 1
+        assert (metrics["checked_out"], metrics["utilization_percent"], metrics["is_exhausted"]) == (0, 0.0, False)
+        assert db._pool_manager.get_pool_metrics(db.database.masked_url) == metrics
+        with pytest.raises(ConfigurationError, match=r"'postgresql://u:\*\*\*@h/d' is not this instance's"):
+            db._pool_manager.get_pool_metrics("postgresql://u:s3cret@h/d")
+
+
+def test_pool_metrics_are_asked_for_with_or_without_the_password() -> None:
+    db = DataFlow("postgresql://app:s3cret@db.example/shop")
+    for user in ("app:s3cret", "app:***", "app"):
+        assert db._pool_manager.get_pool_metrics(f"postgresql://{user}@db.example/shop")["size"] == 0
+    with pytest.raises(ConfigurationError, match="not this instance's") as caught:
+        db._pool_manager.get_pool_metrics("postgresql://other:s3cret@db.example/shop")
+    assert "s3cret" not in str(caught.value)
+    db.close()

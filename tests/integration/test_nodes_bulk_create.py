@@ -18,6 +18,7 @@ from dataflow.errors import (
     TypeMismatchError,
     UniqueViolationError,
     UnknownFieldError,
+    UnknownParameterError,
 )
 from dataflow.nodes.generated.bulk_create import BulkCreateNode
 from tests.integration.bulk_models import Account, Event, Everything, Product, Shop, Status, Tag, open_shop
@@ -344,7 +345,7 @@ async def test_an_iterator_that_breaks_undoes_everything(shop: Shop) -> None:
         ({"data": [{"sku": "a"}], "on_error": "ignore"}, InputError, "on_error='ignore'"),
         ({"data": [{"sku": "a"}], "conflict_resolution": "updat"}, InputError, "conflict_resolution='updat'"),
         ({"data": [{"sku": "a"}], "conflict_on": ["name"]}, InputError, "no unique index"),
-        ({"data": [{"sku": "a"}], "tenant_id": "t"}, InputError, "not in this version"),
+        ({"data": [{"sku": "a"}], "tenant_id": "t"}, UnknownParameterError, "no parameter"),
     ],
 )
 async def test_bad_input_is_refused_when_built_and_when_run(

@@ -11,6 +11,7 @@ from dataflow.databases.interface import Dialect
 from dataflow.models import Field, declare
 from dataflow.models.tables import build_table
 from dataflow.queries.codecs import ModelCodec
+from dataflow.queries.model import ModelRows
 
 
 class Status(Enum):
@@ -39,3 +40,7 @@ class Item:
 SPEC = declare(Item, skip_validation=True)
 TABLE = build_table(SPEC, sa.MetaData())
 CODECS = {dialect: ModelCodec(SPEC, dialect) for dialect in Dialect}
+ROWS = {
+    dialect: ModelRows(CODECS[dialect], dialect, TABLE, lambda model: None, include_deleted=False)
+    for dialect in Dialect
+}

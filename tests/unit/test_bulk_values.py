@@ -90,6 +90,15 @@ def test_a_column_is_coerced_as_its_values_are(dialect: Dialect, data: st.DataOb
         ]
 
 
+def test_finite_floats_may_add_up_to_more_than_a_float_holds() -> None:
+    binder = ColumnBinder(CODECS[Dialect.SQLITE].fields["real"], "Everything")
+    values = [1.7e308] * 3
+    assert binder.bind(values, range(3)) == values
+    for bad in ([math.inf, -math.inf], [1.0, math.nan], [-math.inf, 0.0]):
+        with pytest.raises(TypeMismatchError, match="must be finite"):
+            binder.bind(bad, range(2))
+
+
 def test_an_error_names_the_row() -> None:
     binder = ColumnBinder(CODECS[Dialect.SQLITE].fields["number"], "Everything")
     with pytest.raises(TypeMismatchError, match=r"Row 12: Everything\.number is int, got str 'x'") as caught:

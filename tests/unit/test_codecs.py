@@ -46,6 +46,9 @@ def test_rows_are_decoded_in_column_order() -> None:
         ("dataflow_multiply('-0.01', '0.1', 5, 2)", "0.00"),
         ("dataflow_multiply('1.00', NULL, 5, 2)", None),
         ("dataflow_lower('ÉaΩ')", "éaω"),
+        ("dataflow_regexp('(?i)É$', 'aé')", 1),
+        ("dataflow_regexp('^é', 'aé')", 0),
+        ("dataflow_regexp('', NULL)", None),
     ],
 )
 def test_sqlite_functions(call: str, result: object) -> None:

@@ -23,6 +23,7 @@ from dataflow.errors import ConfigurationError
         ("postgresql:///shop?host=/run/postgresql", Dialect.POSTGRESQL, "shop", "postgresql:///shop"),
         ("mysql://root:p%40ss@h/d?charset=utf8mb4", Dialect.MYSQL, "d", "mysql://root:***@h/d"),
         ("mariadb+aiomysql://root@h/d", Dialect.MYSQL, "d", "mysql://root@h/d"),
+        ("mysql+asyncmy://root@h/d", Dialect.MYSQL, "d", "mysql://root@h/d"),
         ("sqlite:///app.db", Dialect.SQLITE, "app.db", "sqlite:///app.db"),
         ("sqlite:////var/app.db?mode=ro", Dialect.SQLITE, "/var/app.db", "sqlite:////var/app.db"),
         ("sqlite:///a b%20c.db", Dialect.SQLITE, "a b%20c.db", "sqlite:///a b%20c.db"),

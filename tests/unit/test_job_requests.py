@@ -14,9 +14,10 @@ from rq.job import Retry
 
 from dataflow.errors import ConfigurationError, InputError, JobError, PayloadError
 from dataflow.jobs import Broker, EnqueueRequest, JobQueue, entry
-from dataflow.jobs.broker import mask_url
+from dataflow.jobs.masking import mask_url
+from dataflow.jobs.packing import COMPRESS_FROM
 from dataflow.jobs.queue import _request_of
-from dataflow.jobs.wire import COMPRESS_FROM, Payload, payload_of, read_payload, write_payload
+from dataflow.jobs.wire import Payload, payload_of, read_payload, write_payload
 from dataflow.workflows.codec import MAX_SIZE
 from tests.toys import chain
 
@@ -26,8 +27,8 @@ def fields(**options: Any) -> dict[str, Any]:
     request = EnqueueRequest(workflow="hello", **options)
     request.check()
     _, arguments = request.arguments("default", payload_of("hello", {}), "workflow hello", 300, "now")
-    parents = int(arguments[8])
-    pairs = arguments[10 + parents :]
+    parents = int(arguments[9])
+    pairs = arguments[11 + parents :]
     return {str(pairs[i]): pairs[i + 1] for i in range(0, len(pairs), 2)}
 
 
@@ -36,6 +37,8 @@ def fields(**options: Any) -> dict[str, Any]:
     [
         ({"job_id": "a b"}, "letters, digits"),
         ({"unique": True}, "needs a job_id"),
+        ({"tenant_id": ""}, "1 to 64 characters"),
+        ({"tenant_id": 7}, "1 to 64 characters"),
         ({"delay": 1, "at": datetime.now(UTC)}, "not both"),
         ({"delay": 1, "depends_on": "x"}, "not both"),
         ({"delay": -1}, "from 0"),
@@ -43,10 +46,11 @@ def fields(**options: Any) -> dict[str, Any]:
         ({"timeout": -2}, "positive"),
         ({"result_ttl": -2}, "result_ttl"),
         ({"failure_ttl": 1.5}, "failure_ttl"),
-        ({"ordering_key": "user-1"}, "does not have it yet"),
-        ({"exactly_once": True}, "does not have yet"),
+        ({"ordering_key": ""}, "1 to 200 characters"),
+        ({"ordering_key": 7}, "1 to 200 characters"),
+        ({"ordering_key": "k" * 201}, "1 to 200 characters"),
         ({"retry": -1}, "whole number from 1"),
-        ({"retry": {"max": 2, "intervall": 3}}, "'max' and 'interval'"),
+        ({"retry": {"max": 2, "intervall": 3}}, "no 'intervall'"),
         ({"retry": {"max": 2, "interval": [1, -3]}}, "whole seconds"),
         ({"retry": {"max": 2, "interval": []}}, "whole seconds"),
         ({"meta": {"x": object()}}, "cannot be sent"),
@@ -88,10 +92,11 @@ def test_timeouts_are_whole_seconds_as_rq_reads_them() -> None:
 
 @pytest.mark.parametrize("size", [10, COMPRESS_FROM * 3])
 def test_a_payload_is_read_as_it_was_written(size: int) -> None:
-    payload = payload_of(chain("echo"), {"n0": {"text": "x" * size}})
-    data = write_payload(payload)
-    assert read_payload(data) == payload
-    assert (data[:1] == b"\x78") is (size > COMPRESS_FROM)
+    for tenant in (None, "t1"):
+        payload = payload_of(chain("echo"), {"n0": {"text": "x" * size}}, tenant)
+        data = write_payload(payload)
+        assert read_payload(data) == payload
+        assert (data[:1] == b"\x78") is (size > COMPRESS_FROM)
 
 
 def test_a_workflow_is_encoded_once() -> None:

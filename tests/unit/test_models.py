@@ -233,8 +233,8 @@ def test_indexes_and_key_lengths() -> None:
 
     spec = declare(User)
     assert [index.name for index in spec.indexes] == ["by_name", "ix_users_bio"]
-    assert spec.field("email").type.max_length == 768
-    assert spec.field("first").type.max_length == 384
+    assert spec.field("email").type.max_length == 640
+    assert spec.field("first").type.max_length == 320
     assert spec.field("bio").type.max_length is None
 
 
@@ -249,6 +249,7 @@ def test_indexes_and_key_lengths() -> None:
         ({"__annotations__": {"x": int}, "__indexes__": [{"fields": ["y"]}]}, "names the field 'y'"),
         ({"__annotations__": {"x": int}, "__indexes__": [{"name": "i"}]}, "needs 'fields'"),
         ({"__annotations__": {"x": Decimal}, "x": Field(precision=4, scale=5)}, "precision"),
+        ({"__annotations__": {"größe": int, "GRÖSSE": int}}, "are one name"),
     ],
 )
 def test_what_cannot_be_a_model_is_refused(body: dict[str, Any], message: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -41,7 +41,7 @@ class Plug(PooledSession):
 
     async def command(self, sql: str) -> None: ...
 
-    async def begin(self) -> None: ...
+    async def begin(self, settings: Mapping[str, str] | None = None) -> None: ...
 
     async def commit(self) -> None: ...
 
@@ -49,6 +49,12 @@ class Plug(PooledSession):
         await self.socket.step()
         if self.closed or self.socket.down:
             raise ConnectionError("dead")
+
+    def is_in_transaction(self) -> bool:
+        return False
+
+    def is_outdated(self, statement: str, error: BaseException) -> bool:
+        raise AssertionError("the pool runs no statements")
 
     async def settle(self) -> bool:
         await self.socket.step()

@@ -11,6 +11,7 @@ from dataflow.errors import InputError, MissingParameterError, WorkflowExecution
 from dataflow.nodes import PythonCodeNode
 from dataflow.nodes.interface import RunContext
 from dataflow.runtime.execution import execute
+from dataflow.runtime.ledger import CodecRecord
 from dataflow.workflows import WorkflowBuilder
 from tests.unit.sample_nodes import catalog
 
@@ -147,3 +148,11 @@ def test_limits_of_the_process_are_left_alone():
     limit = sys.getrecursionlimit()
     asyncio.run(run("result = 1"))
     assert sys.getrecursionlimit() == limit
+
+
+async def test_a_snippet_knows_a_key_that_stays() -> None:
+    context = RunContext("job", "charge", record=CodecRecord("token"))
+    node, code = PythonCodeNode(), "key = idempotency_key"
+    assert await node.run({"code": code}, context) == {"key": "token:charge"}
+    assert await node.run({"code": code, "idempotency_key": "mine"}, context) == {"key": "mine"}
+    assert await node.run({"code": "a = 1"}, context) == {"a": 1}

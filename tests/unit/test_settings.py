@@ -64,7 +64,7 @@ def test_pool_settings_by_url() -> None:
         ({"pool_sise": 5}, "Did you mean 'pool_size'"),
         ({"pool_size": "many"}, "'pool_size' is wrong"),
         ({"pool_size": 0}, "'pool_size' is wrong"),
-        ({"multi_tenant": True}, "no effect in this version"),
+        ({"tenant_id_header": "X-Tenant-ID"}, "no effect in this version"),
         ({"query_cache_enabled": True}, "no effect in this version"),
         ({"async_operations": False}, "always on"),
     ],
@@ -82,3 +82,35 @@ def test_a_wrong_value_in_the_environment_names_its_setting(monkeypatch: pytest.
 
 def test_what_is_off_may_be_said_to_be_off() -> None:
     assert load_settings({"multi_tenant": False, "cache_ttl": None, "async_operations": True})
+
+
+def test_cursors_are_signed_with_the_url_or_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATAFLOW_CURSOR_SECRET", raising=False)
+    urls = ["postgresql://app:one@db/shop", "postgresql://app:two@db/shop"]
+    first, second = (load_settings({"database_url": url}).cursor_key for url in urls)
+    assert first == load_settings({"database_url": urls[0]}).cursor_key
+    assert first != second
+    given = [load_settings({"database_url": url, "cursor_secret": "s3cret"}) for url in urls]
+    assert given[0].cursor_key == given[1].cursor_key == b"s3cret"
+    assert "s3cret" not in repr(given[0])
+    monkeypatch.setenv("DATAFLOW_CURSOR_SECRET", "s3cret")
+    assert load_settings({}).cursor_key == b"s3cret"
+    with pytest.raises(ConfigurationError, match="cursor_secret"):
+        load_settings({"cursor_secret": ""})
+
+
+def test_signing_keys_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAFLOW_SIGNING_KEYS", '{"2026-01": "sixteen characters", "2026-02": "sixteen characters!"}')
+    first = load_settings({}).signatures()
+    assert first is not None
+    assert first.signing_key_id == "2026-01"
+    monkeypatch.setenv("DATAFLOW_SIGNING_KEY_ID", "2026-02")
+    second = load_settings({}).signatures()
+    assert second is not None
+    assert second.signing_key_id == "2026-02"
+    monkeypatch.delenv("DATAFLOW_SIGNING_KEYS")
+    assert load_settings({"signing_key_id": None}).signatures() is None
+    with pytest.raises(ConfigurationError, match="there are no signing_keys"):
+        load_settings({}).signatures()
+    with pytest.raises(ConfigurationError, match="no redis_url"):
+        load_settings({"redis_ssl_ca": "/ca.crt"}).broker_url()

@@ -40,8 +40,11 @@ def test_ascending(sort):
 
 def test_id_breaks_ties_in_the_direction_of_the_last_key():
     assert parse_sort(SPEC, ["name", "-age"]) == (("name", False), ("age", True), ("id", True))
-    assert parse_sort(SPEC, ["-id", "age"]) == (("id", True), ("age", False))
     assert parse_sort(SPEC, [{"name": 1, "age": -1}])[:2] == (("name", False), ("age", True))
+
+
+def test_nothing_counts_behind_the_id():
+    assert parse_sort(SPEC, ["name", "-id", "age"]) == (("name", False), ("id", True))
 
 
 def test_second_mention_is_left_out():
@@ -59,6 +62,13 @@ def test_nulls_come_last():
 
 def test_decimals_sort_by_number_on_sqlite():
     assert sql("-price", Dialect.SQLITE)[0] == "price COLLATE dataflow_decimal DESC"
+
+
+def test_long_texts_sort_by_their_first_characters_on_mysql():
+    assert sql("-name", Dialect.MYSQL) == ["left(name, 2048) DESC", "id DESC"]
+    assert sql("raw", Dialect.MYSQL)[1] == "left(raw, 2048) ASC"
+    assert sql("status", Dialect.MYSQL)[0] == "status ASC"
+    assert sql("name", Dialect.SQLITE)[0] == sql("name", Dialect.POSTGRESQL)[0] == "name ASC"
 
 
 def test_unknown_field():

@@ -33,7 +33,7 @@ def one(field, value, dialect=PG):
 def sql(field, value, dialect) -> str:
     found = parse({field: value}, dialect)
     binds = Binds()
-    statement = sa.update(TABLE).values(found.assignments(TABLE, binds))
+    statement = sa.update(TABLE).values(found.assignments(TABLE.c, binds))
     assert binds.count == len(found.values)
     return compile_plan(statement, dialect).sql.split("SET ")[1].split(", updated_at")[0].replace("items.", "")
 

@@ -1,18 +1,33 @@
 -- Take waiting jobs: straight from the queues into execution, so that a crash at any moment leaves them findable.
+-- A job whose ordering key is another's turn was queued by other tools than ours; it waits on.
 -- Touches rq:suspended; rq:queue:QUEUE and, for each job: rq:job:ID, rq:execution:ID:EXEC, rq:executions:ID,
--- rq:wip:QUEUE; rq:worker:NAME, rq:worker:NAME:executions.
--- ARGV: worker, jobs wanted, seconds until an execution counts as abandoned, text of now, token, count of queues,
---   queues… (in order of priority), fields… (the first is data)
+-- rq:wip:QUEUE, rq:dataflow:spent:TIME, rq:dataflow:order:KEY; rq:worker:NAME, rq:worker:NAME:executions.
+-- ARGV: worker, jobs wanted (where queues have limits: N,… with the most of each queue), seconds until an execution
+--   counts as abandoned, text of now, token, count of queues, queues… (in order of priority), fields… (the first two
+--   are data and x_ordering_key)
+--   instead of x_sig, the signature of a job that has finished before, 'spent' is returned
 -- Returns {1 where workers are suspended, {queue, job id, execution id, values of the fields…}…}.
 
-local worker, wanted, ttl, at, token = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local worker, ttl, at, token = ARGV[1], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local most = {}
+for number in string.gmatch(ARGV[2], '[^,]+') do most[#most + 1] = tonumber(number) end
+local wanted = most[1]
 local queues = tonumber(ARGV[6])
 if call('EXISTS', P .. ':suspended') == 1 then return { 1 } end
 
 local fields = { unpack(ARGV, 7 + queues) }
+local signature_at
+for i, field in ipairs(fields) do
+  if field == 'x_sig' then signature_at = i end
+end
 local mine = P .. ':worker:' .. worker .. ':executions'
 local t = now()
 local found = { 0 }
+
+local function is_spent(signature)
+  local key, nonce = spent_place(signature)
+  return key and call('SISMEMBER', key, nonce) == 1
+end
 
 local function start(id, queue, values)
   local exec = string.format('%s%04x', token, #found)
@@ -25,20 +40,26 @@ local function start(id, queue, values)
   call('ZADD', P .. ':wip:' .. queue, t + ttl, member)
   call('SADD', mine, member)
   local job = job_key(id)
-  call('HSET', job, 'status', 'started', 'started_at', at, 'last_heartbeat', at, 'worker_name', worker)
+  call('HSET', job, 'status', 'started', 'started_at', at, 'last_heartbeat', at, 'worker_name', worker, 'x_claimed', '1')
   call('PERSIST', job)
   found[#found + 1] = { queue, id, exec, unpack(values) }
 end
 
 for q = 7, 6 + queues do
-  while wanted > 0 do
-    local ids = call('LPOP', P .. ':queue:' .. ARGV[q], wanted)
+  local left = math.min(wanted, most[q - 5] or wanted)
+  while left > 0 do
+    local ids = call('LPOP', P .. ':queue:' .. ARGV[q], left)
     if not ids or #ids == 0 then break end
     for _, id in ipairs(ids) do
-      local values = call('HMGET', job_key(id), unpack(fields))
+      -- A key of another type is an error, which would lose the other jobs: they have left their list already.
+      local values = redis.pcall('HMGET', job_key(id), unpack(fields))
       -- A hash that is gone was deleted or has expired (RQ's ttl): there is nothing left to run.
-      if values[1] then
-        wanted = wanted - 1
+      if values[2] and not has_turn(values[2], id) then
+        defer(id, ARGV[q])
+      elseif values[1] then
+        local signature = signature_at and values[signature_at]
+        if signature and is_spent(signature) then values[signature_at] = 'spent' end
+        wanted, left = wanted - 1, left - 1
         start(id, ARGV[q], values)
       end
     end

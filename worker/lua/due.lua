@@ -12,9 +12,9 @@ for i = 3, #ARGV do
   if call('EXISTS', P .. ':scheduler-lock:' .. queue) == 0 then
     for _, id in ipairs(call('ZRANGEBYSCORE', scheduled, '-inf', t, 'LIMIT', 0, most)) do
       call('ZREM', scheduled, id)
-      local f = call('HMGET', job_key(id), 'status', 'enqueue_at_front', 'rate_limit_key')
+      local f = call('HMGET', job_key(id), 'status', 'enqueue_at_front', 'rate_limit_key', 'x_ordering_key')
       if f[1] == 'scheduled' then
-        make_ready(id, queue, f[2], f[3], at)
+        make_ready(id, queue, f[2], f[3], at, f[4])
         moved = moved + 1
       end
     end

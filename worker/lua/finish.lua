@@ -1,13 +1,15 @@
 -- Record how executions ended. Each is fenced: where the execution is no longer its job's (the worker lost its lease,
 -- the job was canceled, or this very call was sent before), nothing is changed, so a call may be sent again.
 -- Touches rq:worker:NAME and, for each: rq:job:ID and its executions, rq:wip:QUEUE, rq:results:ID, its dependents; then
--- rq:finished|failed|scheduled:QUEUE or rq:queue:QUEUE.
+-- rq:finished|failed|scheduled:QUEUE or rq:queue:QUEUE; the line of its ordering key; rq:dataflow:spent:TIME.
 -- ARGV: worker, text of now; for each: kind, job id, execution id, queue, started (text), started (unix s), ended (unix s),
---   ttl (s), value (base64), error (JSON), progress (JSON), delay (s), front ('1' or '')
---   kinds: done, failed, stopped, retry, back (given back unfinished)
+--   ttl (s), value (base64), error (JSON), progress (JSON), delay (s; of a done job until it repeats, or -1), front ('1' or ''),
+--   untouched ('1' where a job that waits has never begun, or '')
+--   kinds: done, failed, stopped, retry, back (given back unfinished), defer (waits for a dependency), outage (the same,
+--   and is counted: the dependency went away beneath it)
 -- Returns for each: 1 recorded, 0 fenced off.
 
-local STRIDE = 13
+local STRIDE = 14
 local worker, at = ARGV[1], ARGV[2]
 local recorded = {}
 local succeeded, failed, busy = 0, 0, 0
@@ -16,15 +18,44 @@ local function stamps(exec, started, ended)
   return { 'worker_name', worker, 'execution_id', exec, 'execution_started_at', started, 'execution_ended_at', ended }
 end
 
-local function finish(kind, id, exec, queue, started_at, started, ended, ttl, value, err, progress, delay, front)
+-- RQ's Repeat: the job runs again, as if it were new; of several intervals each serves once, and the last for ever.
+local function repeat_later(id, queue, delay)
   local job = job_key(id)
-  if not call('ZSCORE', P .. ':wip:' .. queue, id .. ':' .. exec) then return 0 end
+  local intervals = cjson.decode(call('HGET', job, 'repeat_intervals') or '[0]')
+  if #intervals > 1 then
+    table.remove(intervals, 1)
+    call('HSET', job, 'repeat_intervals', cjson.encode(intervals))
+  end
+  call('HINCRBY', job, 'repeats_left', -1)
+  call('HDEL', job, 'x_deliveries', 'x_progress', 'x_claimed', 'x_outages')
+  if delay > 0 then
+    call('HSET', job, 'status', 'scheduled')
+    call('ZADD', P .. ':scheduled:' .. queue, now() + delay, id)
+  else
+    call('HSET', job, 'status', 'queued', 'enqueued_at', at)
+    push(id, queue, false)
+  end
+end
+
+local function finish(kind, id, exec, queue, started_at, started, ended, ttl, value, err, progress, delay, front, untouched)
+  local job = job_key(id)
+  if not call('ZSCORE', P .. ':wip:' .. queue, id .. ':' .. exec) then
+    confirm_stop(id, exec, at)
+    return 0
+  end
   drop_execution(id, exec, queue, worker)
-  if call('HGET', job, 'status') ~= 'started' then return 0 end
+  local f = call('HMGET', job, 'status', 'x_ordering_key', 'x_sig')
+  if f[1] ~= 'started' then return 0 end
 
   if kind == 'back' then
     call('HSET', job, 'status', 'queued', 'worker_name', '', 'started_at', '', 'x_progress', '')
     push(id, queue, true)
+    return 1
+  elseif kind == 'defer' or kind == 'outage' then
+    if kind == 'outage' then call('HINCRBY', job, 'x_outages', 1) end
+    if untouched == '1' then call('HDEL', job, 'x_claimed') end
+    call('HSET', job, 'status', 'scheduled', 'worker_name', '', 'started_at', '', 'x_progress', '', 'x_error', err)
+    call('ZADD', P .. ':scheduled:' .. queue, now() + tonumber(delay), id)
     return 1
   end
 
@@ -40,7 +71,13 @@ local function finish(kind, id, exec, queue, started_at, started, ended, ttl, va
       call('ZADD', P .. ':finished:' .. queue, ttl < 0 and '+inf' or now() + ttl, id)
     end
     release_dependents(id, false, at)
-    expire_job(id, ttl)
+    delay = tonumber(delay)
+    if delay < 0 then
+      spend(f[3])
+      expire_job(id, ttl)
+    else
+      repeat_later(id, queue, delay)
+    end
   elseif kind == 'retry' then
     failed = failed + 1
     call('HINCRBY', job, 'retries_left', -1)
@@ -56,6 +93,7 @@ local function finish(kind, id, exec, queue, started_at, started, ended, ttl, va
     failed = failed + 1
     fail_job(id, queue, kind, ttl, at, value, err, stamps(exec, started, ended))
   end
+  if f[2] and kind ~= 'retry' then leave_line(f[2], id, at) end
   return 1
 end
 

@@ -3,6 +3,7 @@
 
 local P = KEYS[1]
 local call = redis.call
+local has_turn -- of order.lua, which follows
 
 local function now()
   local t = call('TIME')
@@ -20,10 +21,19 @@ local function push(id, queue, front)
   call(front and 'LPUSH' or 'RPUSH', list, id)
 end
 
+-- Let a job wait for its turn. Touches rq:job:ID, rq:deferred:QUEUE.
+local function defer(id, queue)
+  call('HSET', job_key(id), 'status', 'deferred')
+  call('ZADD', P .. ':deferred:' .. queue, now(), id)
+end
+
 -- Queue a job whose time or parents have come; one with a rate limit is left to RQ's own maintenance, which knows limits.
--- Touches rq:job:ID, rq:queue:QUEUE or rq:ready:QUEUE.
-local function make_ready(id, queue, front, rate_limit, at)
-  if rate_limit and rate_limit ~= '' then
+-- One whose ordering key is another job's turn waits on.
+-- Touches rq:job:ID, rq:queue:QUEUE or rq:ready:QUEUE or rq:deferred:QUEUE.
+local function make_ready(id, queue, front, rate_limit, at, key)
+  if key and not has_turn(key, id) then
+    defer(id, queue)
+  elseif rate_limit and rate_limit ~= '' then
     call('HSET', job_key(id), 'status', 'ready_to_enqueue')
     call('ZADD', P .. ':ready:' .. queue, now(), id)
   else
@@ -59,28 +69,43 @@ local function is_met(status, allow_failures)
   return not status or status == 'finished' or (status == 'failed' and allow_failures)
 end
 
+-- Whether all that a job waits for lets it run; one parent may be left out.
+local function parents_met(id, allow_failures, except)
+  for _, parent in ipairs(call('SMEMBERS', P .. ':job::' .. id .. ':dependencies')) do
+    if parent ~= except and not is_met(call('HGET', job_key(parent), 'status'), allow_failures) then return false end
+  end
+  return true
+end
+
 -- Queue what waits for a job that finished (or failed) and for nothing else.
 -- Touches rq:job:ID:dependents and, for each dependent, rq:job:ID, rq:job::ID:dependencies, rq:deferred:QUEUE, its queue.
 local function release_dependents(id, failed, at)
   local dependents = job_key(id) .. ':dependents'
   for _, child in ipairs(call('SMEMBERS', dependents)) do
     local f = call('HMGET', job_key(child), 'status', 'origin', 'allow_dependency_failures', 'enqueue_at_front',
-      'rate_limit_key')
+      'rate_limit_key', 'x_ordering_key')
     local allow = f[3] == '1'
-    local met = f[1] == 'deferred' and (allow or not failed)
-    if met then
-      for _, parent in ipairs(call('SMEMBERS', P .. ':job::' .. child .. ':dependencies')) do
-        if parent ~= id and not is_met(call('HGET', job_key(parent), 'status'), allow) then
-          met = false
-          break
-        end
-      end
-    end
-    if met then
+    if f[1] == 'deferred' and (allow or not failed) and parents_met(child, allow, id) then
       call('SREM', dependents, child)
       call('ZREM', P .. ':deferred:' .. f[2], child)
-      make_ready(child, f[2], f[4], f[5], at)
+      make_ready(child, f[2], f[4], f[5], at, f[6])
     end
+  end
+end
+
+-- The set that remembers a signature, what of it is kept there, and when it ends (dataflow/jobs/signatures.py draws it).
+local function spent_place(signature)
+  local ends, nonce = string.match(signature, '^%d+%.[%w_-]+%.(%d+)%.%d+%.(%x+)%.%x+$')
+  if ends and #ends < 12 then return P .. ':dataflow:spent:' .. string.sub(ends, 1, -2), nonce, tonumber(ends) end
+end
+
+-- Remember that the job of a signature must not run again. An hour longer than it holds: clocks differ.
+-- Touches rq:dataflow:spent:TIME.
+local function spend(signature)
+  local key, nonce, ends = spent_place(signature or '')
+  if key then
+    call('SADD', key, nonce)
+    call('EXPIREAT', key, ends + 3600)
   end
 end
 

@@ -44,7 +44,8 @@ class PythonCodeNode(Node):
 
     All parameters but ``code`` are names in the snippet; ``input_data`` is a dict of them all. A dict that is
     connected to ``input_data`` itself adds its keys to that dict; another value takes its place. ``os`` is there
-    without import. The result is
+    without import, and so is ``idempotency_key``, a text that is the same each time that this node of this run is
+    started. The result is
 
     - ``{"result": result}`` where the snippet sets ``result``, else
     - ``output_data`` where it sets that to a dict, else
@@ -84,18 +85,19 @@ class PythonCodeNode(Node):
         """Run the snippet."""
         bound = self.spec.bind(inputs)
         code = bound.pop("code")
-        outputs: dict[str, Any] = await call(_execute, code, bound, context.node_id)
+        outputs: dict[str, Any] = await call(_execute, code, bound, context)
         return outputs
 
 
-def _execute(code: str, inputs: Mapping[str, Any], node_id: str) -> dict[str, Any]:
+def _execute(code: str, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
     given = {name: copy_containers(value) for name, value in inputs.items()}
     given["input_data"] = _input_data(given)
+    given.setdefault("idempotency_key", context.idempotency_key)
     namespace = {"__name__": "python_code", "os": os, **given}
     try:
         exec(_compile(code), namespace)
     except Exception as error:
-        _note_line(error, code, node_id)
+        _note_line(error, code, context.node_id)
         raise
     return _outputs(namespace, given)
 

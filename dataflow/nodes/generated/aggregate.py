@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from dataflow.errors import TypeMismatchError
-from dataflow.nodes.generated.arguments import READ_LATER, filter_parameter, resolve, whole_number
+from dataflow.nodes.generated.arguments import (
+    INCLUDE_DELETED,
+    READ_LATER,
+    filter_parameter,
+    resolve,
+    seen_rows,
+    whole_number,
+)
 from dataflow.nodes.generated.base import GeneratedNode
 from dataflow.nodes.interface import NodeSpec, Output, Parameter, RunContext
 from dataflow.queries.aggregates import Column, parse_aggregates
@@ -45,6 +52,7 @@ class AggregateNode(GeneratedNode):
                     description="By aliases and group fields, in the notations of List.",
                 ),
                 Parameter("limit", int | None, description="Records at most; default all.", coerce=self._limit),
+                INCLUDE_DELETED,
                 *READ_LATER,
             ),
             (Output("records", list[dict[str, Any]], "One per group."), Output("count", int, "How many records.")),
@@ -56,27 +64,24 @@ class AggregateNode(GeneratedNode):
         if {"group_by", "aggregate", "having", "sort"}.isdisjoint(self._canonical(later)):
             self._parse(given)
 
-    async def run(self, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
-        binding = self.binding
-        dialect = binding.database.dialect
+    async def perform(self, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
         given = resolve(self.spec, inputs)
         columns, having, sort = self._parse(given)
-        where = parse_filter(binding.codec, dialect, given.get("filter", {}))
+        rows = seen_rows(self.binding, self.type, given)
+        where = parse_filter(rows, given.get("filter", {}))
         limit = self._limit(given.get("limit"))
         values = [*where.values, *having.values]
         if limit is not None:
             values.append(limit)
-        executor = await binding.executor(context)
+        access = await self.binding.access(context)
         asked = tuple((column.name, column.operator, column.field) for column in columns)
-        plan = binding.plans.get(
+        plan = rows.plans.get(
             ("aggregate", asked, where.shape, having.shape, sort, limit is None),
-            lambda: aggregate_rows(
-                binding.table, binding.codec, dialect, columns, where, having, sort, limited=limit is not None
-            ),
+            lambda: aggregate_rows(rows, columns, where, having, sort, limited=limit is not None),
         )
-        rows = await executor.fetch_all(plan.sql, plan.arguments(values))
+        found = await access.fetch_all(plan, values)
         assert plan.decode is not None
-        return {"records": list(map(plan.decode, rows)), "count": len(rows)}
+        return {"records": list(map(plan.decode, found)), "count": len(found)}
 
     def _limit(self, value: Any) -> int | None:
         return None if value is None else whole_number(self.type, "limit", value)

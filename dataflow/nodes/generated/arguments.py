@@ -5,12 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from uuid import UUID
 
 from dataflow.errors import InputError, UnknownParameterError
 from dataflow.models import ModelSpec
+from dataflow.models.spec import Managed
 from dataflow.nodes.generated.binding import ModelBinding
 from dataflow.nodes.interface import NodeSpec, Parameter, missing_parameter
 from dataflow.queries.filters import Filter, parse_filter
+from dataflow.queries.model import ModelRows
 
 
 def resolve(spec: NodeSpec, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,6 +40,10 @@ def resolve(spec: NodeSpec, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
+#: Types of an id that a filter compares by equality.
+_PLAIN_IDS = (int, str, UUID)
+
+
 class LaterParameter(Parameter):
     """A parameter that is known, but whose effect this version does not have: only values that ask for nothing pass."""
 
@@ -58,14 +65,12 @@ class LaterParameter(Parameter):
 
 #: Parameters of reads that only have a meaning with features of later versions.
 READ_LATER = (
-    LaterParameter("include_deleted", bool, default=False, description="Also rows that were soft-deleted."),
-    LaterParameter("tenant_id", description="The tenant whose rows are meant."),
     LaterParameter("read_preference", str, description="Which server to read from."),
     LaterParameter("enable_cache", bool, default=False, description="Answer from the query cache."),
     LaterParameter("cache_ttl", int, description="Seconds a cached answer is good for."),
     LaterParameter("cache_key", str, description="Name of the cached answer."),
 )
-TENANT_LATER = LaterParameter("tenant_id", description="The tenant whose rows are meant.")
+INCLUDE_DELETED = Parameter("include_deleted", bool, default=False, description="Also rows that were soft-deleted.")
 
 
 def filter_parameter(binding: ModelBinding, *aliases: str) -> Parameter:
@@ -76,7 +81,7 @@ def filter_parameter(binding: ModelBinding, *aliases: str) -> Parameter:
         default={},
         aliases=aliases,
         description="Which rows, in the notation of MongoDB.",
-        coerce=checked_by(lambda value: parse_filter(binding.codec, binding.database.dialect, value)),
+        coerce=checked_by(lambda value: parse_filter(binding.rows, value)),
     )
 
 
@@ -126,6 +131,56 @@ def flag(node_type: str, name: str, value: Any) -> bool:
     raise InputError(f"{node_type}: {name} is {value!r}, it is True or False.", node_type=node_type, parameter=name)
 
 
+def seen_rows(binding: ModelBinding, node_type: str, given: Mapping[str, Any]) -> ModelRows:
+    """The rows that a node sees: those that were soft-deleted only with ``include_deleted``."""
+    return binding.all_rows if flag(node_type, "include_deleted", given.get("include_deleted", False)) else binding.rows
+
+
+def deletes_softly(binding: ModelBinding, node_type: str, soft_delete: Any) -> bool:
+    """Whether a node marks rows instead of removing them; None is the model's own way.
+
+    Raises:
+        InputError: The model has no such mark.
+    """
+    softly = binding.spec.features.soft_delete
+    if soft_delete is None:
+        return softly
+    if flag(node_type, "soft_delete", soft_delete) and not softly:
+        raise InputError(
+            f"{node_type}: {binding.spec.name} rows cannot be soft-deleted.",
+            hint="Declare the model with __dataflow__ = {'soft_delete': True}.",
+            node_type=node_type,
+        )
+    return bool(soft_delete)
+
+
+def version_parameter(binding: ModelBinding) -> tuple[Parameter, ...]:
+    """The parameter ``version`` of a versioned model."""
+    if not binding.spec.features.versioned:
+        return ()
+    return (
+        Parameter(
+            Managed.VERSION.value,
+            int,
+            description="The version that the row must have, else VersionConflictError.",
+            coerce=lambda value: binding.codec.fields[Managed.VERSION.value].bind(value),
+        ),
+    )
+
+
+def given_version(binding: ModelBinding, given: Mapping[str, Any]) -> list[Any]:
+    """The version that the row must have, in a list; an empty one where it may have any.
+
+    Raises:
+        TypeMismatchError: It is no whole number.
+        NotNullViolationError: It is None: a connection that brings no version must not switch the check off.
+    """
+    name = Managed.VERSION.value
+    if not binding.spec.features.versioned or name not in given:
+        return []
+    return [binding.codec.fields[name].bind(given[name])]
+
+
 def pick_row(binding: ModelBinding, node_type: str, given: Mapping[str, Any]) -> tuple[Any, Filter | None]:
     """Which row a node is for: the driver value of its id, or else a filter that should match one row.
 
@@ -144,7 +199,11 @@ def pick_row(binding: ModelBinding, node_type: str, given: Mapping[str, Any]) ->
         return binding.codec.fields[key].bind(given[key]), None
     if "filter" not in given:
         raise missing_parameter(node_type, key)
-    where = parse_filter(binding.codec, binding.database.dialect, given["filter"])
+    conditions = given["filter"]
+    if type(conditions) is dict and len(conditions) == 1 and type(conditions.get(key)) in _PLAIN_IDS:
+        # What most of these filters are needs no parsing.
+        return binding.codec.fields[key].bind(conditions[key]), None
+    where = parse_filter(binding.rows, conditions)
     if where.is_empty:
         raise InputError(
             f"{node_type}: the filter matches every row, this node is for one.",
@@ -167,12 +226,12 @@ def warn_stripped(binding: ModelBinding, names: Iterable[str], action: str) -> N
     binding.warned_of_timestamps = True
     warnings.warn(
         f"AUTO-STRIPPED: Fields {sorted(names)} removed from {action} of {binding.spec.name}. DataFlow manages "
-        "created_at and updated_at: leave them out.",
+        f"{' and '.join(binding.spec.features.managed)}: leave them out.",
         UserWarning,
         stacklevel=3,
     )
 
 
 def managed_names(spec: ModelSpec) -> frozenset[str]:
-    """Names of the timestamps that are filled in for the user."""
+    """Names of the fields that are filled in for the user."""
     return frozenset(item.name for item in spec.fields if item.managed is not None)

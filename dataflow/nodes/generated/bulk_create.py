@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from dataflow.nodes.generated.arguments import TENANT_LATER
 from dataflow.nodes.generated.bulk_import import BulkImport
 from dataflow.nodes.generated.bulk_node import (
     BATCH_SIZE,
@@ -60,7 +59,6 @@ class BulkCreateNode(BulkNode):
                 choice(
                     "on_error", "stop", ("stop", "continue"), "After a bad row: undo everything, or leave out the row."
                 ),
-                TENANT_LATER,
             ),
             outputs=(
                 *counts("inserted", "updated", "skipped", "failed"),
@@ -74,18 +72,19 @@ class BulkCreateNode(BulkNode):
         if "conflict_on" not in params and "conflict_on" not in later:
             self._conflict(params.get("conflict_resolution", "error"), None)
 
-    async def run(self, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
+    async def perform(self, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
         bound = self.spec.bind(inputs)
         work = BulkImport(
             self.binding,
             self.reader,
-            self.writer,
+            self.full_writer,
             self._conflict(bound["conflict_resolution"], bound["conflict_on"]),
+            context,
             batch_size=bound["batch_size"],
             want_ids=bound["return_ids"],
         )
         go_on = bound["on_error"] == "continue"
-        tally = await (work.good_rows if go_on else work.all_rows)(bound["data"], context)
+        tally = await (work.good_rows if go_on else work.all_rows)(bound["data"])
         result: dict[str, Any] = {
             "processed": tally.processed,
             "inserted": tally.inserted,

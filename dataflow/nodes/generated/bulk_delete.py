@@ -7,14 +7,18 @@ from contextlib import aclosing
 from typing import Any
 
 from dataflow.errors import ConstraintError, MissingParameterError
-from dataflow.nodes.generated.arguments import TENANT_LATER, LaterParameter
+from dataflow.nodes.generated.access import Access
+from dataflow.nodes.generated.arguments import INCLUDE_DELETED, deletes_softly
 from dataflow.nodes.generated.bulk_filter import CONFIRMED, FilterNode
 from dataflow.nodes.generated.bulk_node import BATCH_SIZE, counts, data_parameter
 from dataflow.nodes.generated.bulk_rows import batches, check_data, rows_at_once
+from dataflow.nodes.generated.bulk_writer import BulkWriter
 from dataflow.nodes.generated.violations import explain
 from dataflow.nodes.interface import NodeSpec, Parameter, RunContext
+from dataflow.queries.bulk_block import Block
 from dataflow.queries.bulk_values import at_row
 from dataflow.queries.filters import parse_filter
+from dataflow.queries.updates import Updates, deletion
 
 
 class BulkDeleteNode(FilterNode):
@@ -36,7 +40,12 @@ class BulkDeleteNode(FilterNode):
                 data_parameter(required=False, description="Rows that name their 'id'."),
                 self.limit_parameter(),
                 BATCH_SIZE,
-                LaterParameter("soft_delete", bool, default=False, description="Mark rows instead of removing them."),
+                Parameter(
+                    "soft_delete",
+                    bool | None,
+                    description="Mark the rows instead of removing them; default the model's own way.",
+                    coerce=lambda value: deletes_softly(self.binding, self.type, value),
+                ),
                 Parameter(
                     "confirmation_required",
                     bool,
@@ -44,18 +53,19 @@ class BulkDeleteNode(FilterNode):
                     description="Refuse a filter that matches everything unless confirmed.",
                 ),
                 CONFIRMED,
-                TENANT_LATER,
+                INCLUDE_DELETED,
             ),
             outputs=counts("deleted"),
         )
 
-    async def run(self, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
+    async def perform(self, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
         bound = self.spec.bind(inputs)
         way = self.one_way(bound, ("filter", "ids", "data"))
+        softly = deletes_softly(self.binding, self.type, bound["soft_delete"])
         if way == "filter":
-            processed = deleted = await self._delete_matching(bound, context)
+            processed = deleted = await self._delete_matching(bound, context, softly=softly)
         else:
-            processed, deleted = await self._delete_ids(bound[way], way, bound["batch_size"], context)
+            processed, deleted = await self._delete_ids(bound, way, context, softly=softly)
         return {
             "processed": processed,
             "deleted": deleted,
@@ -64,38 +74,65 @@ class BulkDeleteNode(FilterNode):
             "success": True,
         }
 
-    async def _delete_matching(self, bound: Mapping[str, Any], context: RunContext) -> int:
-        where = parse_filter(self.binding.codec, self.binding.database.dialect, bound["filter"])
-        run = await self.binding.executor(context)
-        await self.confirm(run, where, confirmed=bound["confirmed"] or not bound["confirmation_required"])
+    async def _delete_matching(self, bound: Mapping[str, Any], context: RunContext, *, softly: bool) -> int:
+        writer = self.seen_writer(bound)
+        where = parse_filter(writer.rows, bound["filter"])
+        access = await self.binding.access(context)
+        confirmed = bound["confirmed"] or not bound["confirmation_required"]
+        await self.confirm(access, writer, where, confirmed=confirmed)
         limited = bound["limit"] is not None
-        plan = self.binding.plans.get(
-            ("bulk delete where", where.shape, limited),
-            lambda: self.writer.makes.delete_where(where, limited=limited),
-        )
         values = [*where.values, bound["limit"]] if limited else where.values
+        if softly:
+            marks = self._marks()
+            plan = writer.plan(
+                "bulk update where",
+                (where.shape, marks.shape, limited),
+                lambda: writer.makes.update_where(where, marks, limited=limited),
+            )
+            values = [*marks.values, *values]
+        else:
+            plan = writer.plan(
+                "bulk delete where", (where.shape, limited), lambda: writer.makes.delete_where(where, limited=limited)
+            )
         try:
-            return (await run.execute(plan.sql, plan.arguments(values))).rows
+            return (await access.execute(plan, values)).rows
         except ConstraintError as error:
-            raise explain(error, self.binding, {}) from error
+            raise explain(error, self.binding, {}, deleting=True) from error
 
-    async def _delete_ids(self, data: Any, way: str, batch_size: int, context: RunContext) -> tuple[int, int]:
+    async def _delete_ids(
+        self, bound: Mapping[str, Any], way: str, context: RunContext, *, softly: bool
+    ) -> tuple[int, int]:
+        writer, data = self.seen_writer(bound), bound[way]
         processed = deleted = 0
-        size = rows_at_once(data, batch_size)
-        async with self.binding.transaction(context) as transaction, aclosing(batches(data, size)) as left:
+        size = rows_at_once(data, bound["batch_size"])
+        async with self.binding.transaction(context) as access, aclosing(batches(data, size)) as left:
             async for start, rows in left:
                 positions = range(start, start + len(rows))
-                ids = rows if way == "ids" else self._ids_of(rows, positions)
+                ids = rows if way == "ids" else self._ids_of(rows, positions, access.tenant)
                 values = self.reader.bind(self.binding.spec.primary_key.name, list(ids), positions)
                 try:
-                    deleted += await self.writer.delete(transaction, values)
+                    deleted += await self._delete(writer, access, values, positions, softly=softly)
                 except ConstraintError as error:
-                    raise explain(error, self.binding, {}) from error
+                    raise explain(error, self.binding, {}, deleting=True) from error
                 processed += len(rows)
         return processed, deleted
 
-    def _ids_of(self, rows: Sequence[Any], positions: Sequence[int]) -> list[Any]:
-        self.reader.check_rows(rows, positions)
+    async def _delete(
+        self, writer: BulkWriter, access: Access, ids: list[Any], positions: Sequence[int], *, softly: bool
+    ) -> int:
+        if not softly:
+            return await writer.delete(access, ids)
+        marks = self._marks()
+        ids = list(dict.fromkeys(ids))
+        names = (writer.id_name, *(name for _, name in marks.shape))
+        columns = (ids, *([value] * len(ids) for value in marks.values))
+        return await writer.update(access, Block(names, columns, positions[: len(ids)], frozenset()))
+
+    def _marks(self) -> Updates:
+        return deletion(self.binding.codec, self.binding.database.dialect)
+
+    def _ids_of(self, rows: Sequence[Any], positions: Sequence[int], tenant: str | None) -> list[Any]:
+        self.reader.check_rows(rows, positions, tenant)
         name = self.binding.spec.primary_key.name
         for row, position in zip(rows, positions, strict=True):
             if name not in row:

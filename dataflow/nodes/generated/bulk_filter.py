@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from dataflow.databases.interface import Executor
 from dataflow.errors import ConfirmationRequiredError, InputError, MissingParameterError
+from dataflow.nodes.generated.access import Access
 from dataflow.nodes.generated.arguments import filter_parameter, whole_number
 from dataflow.nodes.generated.bulk_node import BulkNode
+from dataflow.nodes.generated.bulk_writer import BulkWriter
 from dataflow.nodes.interface import Parameter
 from dataflow.queries.filters import Filter
 
@@ -53,7 +54,7 @@ class FilterNode(BulkNode):
             raise InputError(f"{self.type}: 'limit' goes with 'filter', not with '{used[0]}'.", node_type=self.type)
         return used[0]
 
-    async def confirm(self, run: Executor, where: Filter, *, confirmed: bool) -> None:
+    async def confirm(self, access: Access, writer: BulkWriter, where: Filter, *, confirmed: bool) -> None:
         """Refuse a filter that matches everything, unless that is what is meant.
 
         Raises:
@@ -61,8 +62,7 @@ class FilterNode(BulkNode):
         """
         if confirmed or not where.is_empty:
             return
-        plan = self.binding.plans.get("bulk count", self.writer.makes.count)
-        row = await run.fetch_one(plan.sql)
+        row = await access.fetch_one(writer.plan("bulk count", (), writer.makes.count))
         count = row[0] if row else 0
         raise ConfirmationRequiredError(
             f"{self.type}: the filter matches everything, {count:,} rows.",

@@ -7,19 +7,19 @@ import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from dataflow.databases.interface import Executor, Transaction
 from dataflow.errors import ConstraintError, DataFlowError, InputError, TransientDatabaseError
+from dataflow.nodes.generated.access import Access, TransactionAccess
 from dataflow.nodes.generated.binding import ModelBinding
 from dataflow.nodes.generated.bulk_repeats import Batch, merge_repeats
 from dataflow.nodes.generated.bulk_rows import batches, rows_at_once
 from dataflow.nodes.generated.bulk_writer import BulkWriter, Conflict, Written
 from dataflow.nodes.generated.violations import explain
 from dataflow.nodes.interface import RunContext
-from dataflow.queries.bulk_block import REFUSALS, Block, BlockReader
+from dataflow.queries.bulk_block import Block, Stamp
+from dataflow.queries.bulk_reader import REFUSALS, BlockReader
 from dataflow.queries.bulk_values import at_row
 
 #: Times an upsert of a list is tried when others are in its way.
@@ -78,6 +78,7 @@ class BulkImport:
         reader: Checks its rows.
         writer: Writes them.
         conflict: What to do with rows that are there; None to refuse them.
+        context: The run.
         batch_size: Rows per batch.
         want_ids: Whether the ids are wanted.
     """
@@ -88,6 +89,7 @@ class BulkImport:
         reader: BlockReader,
         writer: BulkWriter,
         conflict: Conflict | None,
+        context: RunContext,
         *,
         batch_size: int,
         want_ids: bool,
@@ -96,10 +98,11 @@ class BulkImport:
         self._reader = reader
         self._writer = writer
         self._conflict = conflict
+        self._context = context
         self._batch_size = batch_size
         self._want_ids = want_ids
 
-    async def all_rows(self, data: Any, context: RunContext) -> Tally:
+    async def all_rows(self, data: Any) -> Tally:
         """Take in all rows, in one transaction.
 
         Several calls at once that upsert the same rows may get into each other's way; then a list, which can be read
@@ -111,11 +114,12 @@ class BulkImport:
             TransientDatabaseError: Others are in the way.
         """
         if isinstance(data, Sequence):
-            return await self._tried_again(lambda: self._all_rows(data, context))
-        return await self._all_rows(data, context)
+            return await self._tried_again(lambda: self._all_rows(data))
+        return await self._all_rows(data)
 
     async def _tried_again(self, work: Callable[[], Awaitable[Tally]]) -> Tally:
-        if self._conflict is not None:
+        # A transaction that spans more than this is tried again by who opened it.
+        if self._conflict is not None and self._context.executor is None:
             for attempt in range(1, ATTEMPTS):
                 try:
                     return await work()
@@ -123,48 +127,55 @@ class BulkImport:
                     await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
         return await work()
 
-    async def _all_rows(self, data: Any, context: RunContext) -> Tally:
-        executor = await self._binding.executor(context)
+    async def _all_rows(self, data: Any) -> Tally:
+        access = await self._binding.access(self._context)
         tally = Tally()
         size = rows_at_once(data, self._batch_size)
         if isinstance(data, Sequence) and len(data) <= size:
             batch, blocks = self._blocks(Batch(data, range(len(data))))
-            if len(blocks) == 1 and not self._writer.needs_transaction(self._rule(blocks[0]), want_ids=self._want_ids):
-                await self._write_alone(executor, blocks[0], tally, context)
+            if len(blocks) == 1 and not self._needs_transaction(blocks[0]):
+                await self._write_alone(access, blocks[0], tally)
             elif blocks:
-                async with self._binding.transaction(context) as transaction:
+                async with self._binding.transaction(self._context) as transaction:
                     await self._write_all(transaction, blocks, tally)
             self._finish_batch(tally, batch, len(data))
             return tally
-        async with self._binding.transaction(context) as transaction, aclosing(batches(data, size)) as left:
+        async with self._binding.transaction(self._context) as transaction, aclosing(batches(data, size)) as left:
             async for start, rows in left:
                 batch, blocks = self._blocks(Batch(rows, range(start, start + len(rows))))
                 await self._write_all(transaction, blocks, tally)
                 self._finish_batch(tally, batch, len(rows))
         return tally
 
-    async def good_rows(self, data: Any, context: RunContext) -> Tally:
-        """Take in all rows that are good, a transaction per batch; the others are in ``failures``."""
-        await self._binding.executor(context)
+    def _needs_transaction(self, block: Block) -> bool:
+        if self._context.executor is not None:
+            return True
+        return self._writer.needs_transaction(self._rule(block), want_ids=self._want_ids)
+
+    async def good_rows(self, data: Any) -> Tally:
+        """Take in all rows that are good, a transaction per batch (where the context has none that is for all); the
+        others are in ``failures``.
+        """
+        await self._binding.access(self._context)
         tally = Tally()
         async with aclosing(batches(data, self._batch_size)) as left:
             async for start, rows in left:
                 batch, blocks = self._usable(Batch(rows, range(start, start + len(rows))), tally)
                 if blocks:
-                    tally.add_all(await self._tried_again(partial(self._good_blocks, blocks, context)))
+                    tally.add_all(await self._tried_again(partial(self._good_blocks, blocks)))
                 self._finish_batch(tally, batch, len(rows))
         tally.failures.sort(key=lambda failure: failure[0])
         return tally
 
-    async def _write_alone(self, executor: Executor, block: Block, tally: Tally, context: RunContext) -> None:
+    async def _write_alone(self, access: Access, block: Block, tally: Tally) -> None:
         """Write a block by the one statement that it takes."""
         try:
-            tally.add(block, await self._write(executor, block))
+            tally.add(block, await self._write(access, block))
         except ROW_ERRORS as error:
-            async with self._binding.transaction(context) as transaction:
+            async with self._binding.transaction(self._context) as transaction:
                 raise await self._first_failure(transaction, block, error) from error
 
-    async def _write_all(self, transaction: Transaction, blocks: list[Block], tally: Tally) -> None:
+    async def _write_all(self, transaction: TransactionAccess, blocks: list[Block], tally: Tally) -> None:
         for block in blocks:
             try:
                 async with transaction.savepoint():
@@ -173,14 +184,14 @@ class BulkImport:
                 raise await self._first_failure(transaction, block, error) from error
             tally.add(block, written)
 
-    async def _good_blocks(self, blocks: list[Block], context: RunContext) -> Tally:
+    async def _good_blocks(self, blocks: list[Block]) -> Tally:
         tally = Tally()
-        async with self._binding.transaction(context) as transaction:
+        async with self._binding.transaction(self._context) as transaction:
             for block in blocks:
                 await self._write_good(transaction, block, tally)
         return tally
 
-    async def _write_good(self, transaction: Transaction, block: Block, tally: Tally) -> None:
+    async def _write_good(self, transaction: TransactionAccess, block: Block, tally: Tally) -> None:
         """Write the good rows of a block: where it fails, its halves are tried."""
         try:
             async with transaction.savepoint():
@@ -195,7 +206,7 @@ class BulkImport:
         else:
             tally.add(block, written)
 
-    async def _first_failure(self, transaction: Transaction, block: Block, error: DataFlowError) -> DataFlowError:
+    async def _first_failure(self, transaction: TransactionAccess, block: Block, error: DataFlowError) -> DataFlowError:
         """The error of the first row that fails, given those before it, which this writes on the way."""
         good, bad = 0, len(block)
         while bad - good > 1:
@@ -226,8 +237,8 @@ class BulkImport:
             values[name] = value if value is None or decode is None else decode(value)
         return explain(error, self._binding, values)
 
-    async def _write(self, run: Executor, block: Block) -> Written:
-        return await self._writer.write(run, block, self._rule(block), want_ids=self._want_ids)
+    async def _write(self, access: Access, block: Block) -> Written:
+        return await self._writer.write(access, block, self._rule(block), want_ids=self._want_ids)
 
     def _finish_batch(self, tally: Tally, batch: Batch, count: int) -> None:
         tally.processed += count
@@ -252,22 +263,23 @@ class BulkImport:
     def _blocks(self, batch: Batch) -> tuple[Batch, list[Block]]:
         if not batch.rows:
             return batch, []
-        moment = datetime.now(UTC)
+        stamp = Stamp.now(self._context.tenant_id)
         if self._conflict is None:
-            return batch, self._reader.new_rows(batch.rows, batch.positions, moment)
-        self._reader.check_rows(batch.rows, batch.positions)
+            return batch, self._reader.new_rows(batch.rows, batch.positions, stamp)
+        self._reader.check_rows(batch.rows, batch.positions, stamp.tenant)
         batch = merge_repeats(self._reader, batch, self._conflict)
         # For an update, rows that give other fields set other columns.
-        made = self._reader.new_rows(batch.rows, batch.positions, moment, apart=self._conflict.update)
+        made = self._reader.new_rows(batch.rows, batch.positions, stamp, apart=self._conflict.update)
         return batch, [part for block in made for part in self._with_and_without_key(block, self._conflict)]
 
     def _with_and_without_key(self, block: Block, conflict: Conflict) -> Iterator[Block]:
         """A None in a key is like no other value, so rows that have one are new; they come as a block of their own."""
-        if not self._has_key(block):
+        columns = [block.column(name) for name in conflict.key] if self._has_key(block) else []
+        if not any(None in column for column in columns):
             yield block
             return
-        nulls = {index for name in conflict.key for index, value in enumerate(block.column(name)) if value is None}
-        if not nulls or len(nulls) == len(block):
+        nulls = {index for column in columns for index, value in enumerate(column) if value is None}
+        if len(nulls) == len(block):
             yield block
             return
         yield block.take([index for index in range(len(block)) if index not in nulls])

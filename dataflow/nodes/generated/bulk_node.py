@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from dataflow.databases.interface import Dialect
-from dataflow.errors import InputError, did_you_mean
-from dataflow.nodes.generated.arguments import as_given, warn_stripped
+from dataflow.errors import DataFlowError, InputError, TransientDatabaseError, did_you_mean
+from dataflow.nodes.generated.arguments import as_given, resolve, warn_stripped
 from dataflow.nodes.generated.base import GeneratedNode
 from dataflow.nodes.generated.bulk_import import Tally
 from dataflow.nodes.generated.bulk_mysql import MySQLBulkWriter
@@ -17,7 +17,8 @@ from dataflow.nodes.generated.bulk_rows import check_batch_size, check_data, che
 from dataflow.nodes.generated.bulk_sqlite import SQLiteBulkWriter
 from dataflow.nodes.generated.bulk_writer import BulkWriter
 from dataflow.nodes.interface import Output, Parameter
-from dataflow.queries.bulk_block import BlockReader
+from dataflow.queries.bulk_reader import BlockReader
+from dataflow.queries.model import ModelRows
 
 BATCH_SIZE = Parameter(
     "batch_size",
@@ -39,16 +40,35 @@ class BulkNode(GeneratedNode):
     """A node that works on many rows. Subclasses name their action, for warnings."""
 
     action: str
+    writes = True
 
     @cached_property
     def writer(self) -> BulkWriter:
-        """Writes blocks into the model's table."""
-        return _WRITERS[self.binding.database.dialect](self.binding)
+        """Writes into the rows that are seen."""
+        return self._new_writer(self.binding.rows)
+
+    @cached_property
+    def full_writer(self) -> BulkWriter:
+        """Writes into all rows, also those that were soft-deleted: they have their keys still."""
+        return self._new_writer(self.binding.all_rows)
+
+    def seen_writer(self, given: Mapping[str, Any]) -> BulkWriter:
+        """The writer for the rows that the node sees."""
+        return self.full_writer if given["include_deleted"] else self.writer
+
+    def _new_writer(self, rows: ModelRows) -> BulkWriter:
+        return _WRITERS[rows.dialect](rows)
 
     @cached_property
     def reader(self) -> BlockReader:
         """Checks rows of the model."""
         return BlockReader(self.binding.codec, lambda names: warn_stripped(self.binding, names, self.action))
+
+    def may_succeed_again(self, error: DataFlowError, inputs: Mapping[str, Any]) -> bool:
+        # An iterator has given away its rows.
+        return isinstance(error, TransientDatabaseError) and isinstance(
+            resolve(self.spec, inputs).get("data"), Sequence
+        )
 
     def check(self, params: Mapping[str, Any], later: Collection[str]) -> None:
         super().check(params, later)

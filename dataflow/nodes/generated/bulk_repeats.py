@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dataflow.models.spec import Managed
 from dataflow.nodes.generated.bulk_writer import Conflict
-from dataflow.queries.bulk_block import BlockReader, InputRow
+from dataflow.queries.bulk_block import InputRow
+from dataflow.queries.bulk_reader import BlockReader, column_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +33,17 @@ def merge_repeats(reader: BlockReader, batch: Batch, conflict: Conflict) -> Batc
     Raises:
         InputError: A value of the key is wrong.
     """
-    batch = _with_key_defaults(reader, batch, conflict.key)
+    # All rows of a batch are of one tenant.
+    key_names = [name for name in conflict.key if reader.spec.by_name[name].managed is not Managed.TENANT_ID]
+    batch = _with_key_defaults(reader, batch, key_names)
     rows, positions = batch.rows, batch.positions
-    raw = [[row.get(name) for row in rows] for name in conflict.key]
+    raw = [column_of(rows, name) for name in key_names]
     keyed: Sequence[int] = range(len(rows))
     if any(None in column for column in raw):
         keyed = [index for index in keyed if all(column[index] is not None for column in raw)]
         raw = [[column[index] for index in keyed] for column in raw]
     at = positions if len(keyed) == len(rows) else [positions[index] for index in keyed]
-    columns = [reader.bind(name, column, at) for name, column in zip(conflict.key, raw, strict=True)]
+    columns = [reader.bind(name, column, at) for name, column in zip(key_names, raw, strict=True)]
     keys: list[Any] = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
     if len(set(keys)) == len(keys):
         return batch

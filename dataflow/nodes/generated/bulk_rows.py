@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from dataflow.errors import InputError, TypeMismatchError
-from dataflow.queries.bulk_block import BlockReader
+from dataflow.queries.bulk_reader import BlockReader
 
 #: Rows of a list whose field names are checked when a workflow is built; longer ones are left to the run.
 CHECKED_ROWS = 1_000

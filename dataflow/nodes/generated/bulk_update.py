@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime
 from typing import Any
 
-from dataflow.databases.interface import Executor
 from dataflow.errors import ConstraintError, InputError, MissingParameterError
-from dataflow.nodes.generated.arguments import TENANT_LATER, checked_by, warn_stripped
+from dataflow.nodes.generated.access import Access
+from dataflow.nodes.generated.arguments import INCLUDE_DELETED, checked_by, warn_stripped
 from dataflow.nodes.generated.bulk_filter import CONFIRMED, FilterNode
 from dataflow.nodes.generated.bulk_node import BATCH_SIZE, counts, data_parameter
 from dataflow.nodes.generated.bulk_rows import batches, rows_at_once
+from dataflow.nodes.generated.bulk_writer import BulkWriter
 from dataflow.nodes.generated.violations import explain
 from dataflow.nodes.interface import NodeSpec, Parameter, RunContext
-from dataflow.queries.bulk_block import Block, InputRow
+from dataflow.queries.bulk_block import Block, InputRow, Stamp
+from dataflow.queries.bulk_reader import column_of
 from dataflow.queries.bulk_values import at_row
 from dataflow.queries.filters import parse_filter
 from dataflow.queries.updates import Updates, parse_updates
@@ -49,19 +50,19 @@ class BulkUpdateNode(FilterNode):
                 self.limit_parameter(),
                 BATCH_SIZE,
                 CONFIRMED,
-                TENANT_LATER,
+                INCLUDE_DELETED,
             ),
             outputs=counts("updated"),
         )
 
-    async def run(self, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
+    async def perform(self, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
         bound = self.spec.bind(inputs)
         if self.one_way(bound, ("filter", "data")) == "filter":
             processed = updated = await self._update_matching(bound, context)
         elif bound["fields"] is not None:
             raise InputError(f"{self.type}: 'fields' goes with 'filter'; 'data' holds the new values of each row.")
         else:
-            processed, updated = await self._update_rows(bound["data"], bound["batch_size"], context)
+            processed, updated = await self._update_rows(bound, context)
         return {
             "processed": processed,
             "updated": updated,
@@ -82,45 +83,48 @@ class BulkUpdateNode(FilterNode):
                 hint="Write {'fields': {'status': 'sold'}}.",
                 node_type=self.type,
             )
-        where = parse_filter(self.binding.codec, self.binding.database.dialect, bound["filter"])
-        run = await self.binding.executor(context)
-        await self.confirm(run, where, confirmed=bound["confirmed"])
+        writer = self.seen_writer(bound)
+        where = parse_filter(writer.rows, bound["filter"])
+        access = await self.binding.access(context)
+        await self.confirm(access, writer, where, confirmed=bound["confirmed"])
         limited = bound["limit"] is not None
-        plan = self.binding.plans.get(
-            ("bulk update where", where.shape, updates.shape, limited),
-            lambda: self.writer.makes.update_where(where, updates, limited=limited),
+        plan = writer.plan(
+            "bulk update where",
+            (where.shape, updates.shape, limited),
+            lambda: writer.makes.update_where(where, updates, limited=limited),
         )
         values = [*updates.values, *where.values]
         if limited:
             values.append(bound["limit"])
         try:
-            return (await run.execute(plan.sql, plan.arguments(values))).rows
+            return (await access.execute(plan, values)).rows
         except ConstraintError as error:
             raise explain(error, self.binding, {}) from error
 
-    async def _update_rows(self, data: Any, batch_size: int, context: RunContext) -> tuple[int, int]:
+    async def _update_rows(self, bound: Mapping[str, Any], context: RunContext) -> tuple[int, int]:
+        writer, data = self.seen_writer(bound), bound["data"]
         processed = updated = 0
-        size = rows_at_once(data, batch_size)
-        async with self.binding.transaction(context) as transaction, aclosing(batches(data, size)) as left:
+        size = rows_at_once(data, bound["batch_size"])
+        async with self.binding.transaction(context) as access, aclosing(batches(data, size)) as left:
             async for start, rows in left:
-                for block in self._blocks(rows, range(start, start + len(rows))):
-                    updated += await self._update_block(transaction, block)
+                for block in self._blocks(rows, range(start, start + len(rows)), Stamp.now(access.tenant)):
+                    updated += await self._update_block(writer, access, block)
                 processed += len(rows)
         return processed, updated
 
-    async def _update_block(self, run: Executor, block: Block) -> int:
+    async def _update_block(self, writer: BulkWriter, access: Access, block: Block) -> int:
         try:
-            return await self.writer.update(run, block)
+            return await writer.update(access, block)
         except ConstraintError as error:
             explained = explain(error, self.binding, {})
             explained.message = f"Rows {min(block.positions)} to {max(block.positions)}: {explained.message}"
             raise explained from error
 
-    def _blocks(self, rows: Sequence[InputRow], positions: Sequence[int]) -> list[Block]:
+    def _blocks(self, rows: Sequence[InputRow], positions: Sequence[int], stamp: Stamp) -> list[Block]:
         """The rows by the fields they give, each id once."""
         reader, key = self.reader, self.binding.spec.primary_key.name
-        reader.check_rows(rows, positions)
-        given = [row.get(key) for row in rows]
+        reader.check_rows(rows, positions, stamp.tenant)
+        given = column_of(rows, key)
         if None in given:
             raise at_row(
                 MissingParameterError(
@@ -137,7 +141,7 @@ class BulkUpdateNode(FilterNode):
                 merged[row_id] = (first, {**before, **row})
             positions = [position for position, _ in merged.values()]
             rows = [row for _, row in merged.values()]
-        return reader.changed_rows(rows, positions, datetime.now(UTC))
+        return reader.changed_rows(rows, positions, stamp)
 
     def _parse(self, fields: Any) -> Updates:
         return parse_updates(self.binding.codec, self.binding.database.dialect, fields)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from dataflow.nodes.generated.arguments import TENANT_LATER
 from dataflow.nodes.generated.bulk_import import BulkImport
 from dataflow.nodes.generated.bulk_node import (
     BATCH_SIZE,
@@ -25,7 +24,8 @@ class BulkUpsertNode(BulkNode):
     """Creates rows, and updates or skips those that are there: all or none.
 
     A row is recognised by ``conflict_on``. An update sets the fields that the row gives, never its defaults. A key that
-    comes twice counts as created once and updated after that; the last row wins, field by field.
+    comes twice counts as created once and updated after that; the last row wins, field by field. A row that was
+    soft-deleted is there: an update brings it back.
     """
 
     operation = "BulkUpsert"
@@ -55,7 +55,6 @@ class BulkUpsertNode(BulkNode):
                 ),
                 BATCH_SIZE,
                 RETURN_IDS,
-                TENANT_LATER,
             ),
             outputs=(
                 *counts("upserted", "inserted", "updated", "skipped"),
@@ -68,17 +67,18 @@ class BulkUpsertNode(BulkNode):
         if params.get("update_fields") is not None and "conflict_on" not in later:
             self._conflict(params)
 
-    async def run(self, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
+    async def perform(self, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
         bound = self.spec.bind(inputs)
         work = BulkImport(
             self.binding,
             self.reader,
-            self.writer,
+            self.full_writer,
             self._conflict(bound),
+            context,
             batch_size=bound["batch_size"],
             want_ids=bound["return_ids"],
         )
-        tally = await work.all_rows(bound["data"], context)
+        tally = await work.all_rows(bound["data"])
         result = {
             "processed": tally.processed,
             "upserted": tally.inserted + tally.updated,

@@ -7,8 +7,8 @@ insert              COPY                            multi-row VALUES            
 insert, ids wanted  INSERT … SELECT unnest          multi-row VALUES, ids counted   executemany, ids counted back from
                     RETURNING                       from the statement's first      the last
 skip                ON CONFLICT DO NOTHING          find and lock, insert the rest  ON CONFLICT DO NOTHING
-upsert              ON CONFLICT DO UPDATE           find and lock, insert the       update all, insert those that
-                                                    rest, update the found          were not there
+upsert              ON CONFLICT DO UPDATE           find and lock, insert the       count those that are there, then
+                                                    rest, update the found          ON CONFLICT DO UPDATE
 update              join with unnest                join with JSON_TABLE            executemany
 delete              ids in an array                 ids listed in the text          executemany
 ==================  ==============================  ==============================  ==================================
@@ -24,11 +24,11 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dataflow.databases.interface import Executor
 from dataflow.models.spec import Managed
-from dataflow.nodes.generated.binding import ModelBinding
+from dataflow.nodes.generated.access import Access
 from dataflow.queries.bulk_block import Block
 from dataflow.queries.bulk_plans import BulkPlans
+from dataflow.queries.model import ModelRows
 from dataflow.queries.plan import Plan
 
 
@@ -67,20 +67,20 @@ class Written:
 
 
 class BulkWriter(ABC):
-    """Writes blocks of one model. All or none of a block is written, given a transaction where one is needed."""
+    """Writes blocks into the rows of one model: all or none of a block, given a transaction where one is needed."""
 
-    def __init__(self, binding: ModelBinding) -> None:
-        self.spec = binding.spec
-        self.table_name = binding.table.name
-        self.id_name = binding.spec.primary_key.name
-        self.binding = binding
-        self.makes = BulkPlans(binding.spec, binding.table, binding.database.dialect)
+    def __init__(self, rows: ModelRows) -> None:
+        self.rows = rows
+        self.spec = rows.spec
+        self.table_name = rows.table_name
+        self.id_name = rows.spec.primary_key.name
+        self.makes = BulkPlans(rows)
 
     def needs_transaction(self, conflict: Conflict | None, *, want_ids: bool) -> bool:
         """Whether writing a block takes several statements."""
         return conflict is not None or want_ids
 
-    async def write(self, run: Executor, block: Block, conflict: Conflict | None, *, want_ids: bool) -> Written:
+    async def write(self, run: Access, block: Block, conflict: Conflict | None, *, want_ids: bool) -> Written:
         """Insert rows; with ``conflict``, skip or update those that are there. No two rows have the same key then.
 
         Args:
@@ -93,7 +93,7 @@ class BulkWriter(ABC):
             return await self.insert(run, block, want_ids=want_ids)
         return await self.put(run, block, conflict, want_ids=want_ids)
 
-    async def insert(self, run: Executor, block: Block, *, want_ids: bool) -> Written:
+    async def insert(self, run: Access, block: Block, *, want_ids: bool) -> Written:
         """Insert all rows."""
         ids: Sequence[Any] | None = None
         if want_ids and self.id_name not in block.names:
@@ -103,7 +103,7 @@ class BulkWriter(ABC):
             ids = block.column(self.id_name) if want_ids else None
         return Written(len(block), ids=ids)
 
-    async def put(self, run: Executor, block: Block, conflict: Conflict, *, want_ids: bool) -> Written:
+    async def put(self, run: Access, block: Block, conflict: Conflict, *, want_ids: bool) -> Written:
         """Insert rows, or skip or update where their key is in the table."""
         ids = block.column(self.id_name) if want_ids and self.id_name in conflict.key else None
         find = want_ids and ids is None
@@ -114,29 +114,29 @@ class BulkWriter(ABC):
         return Written(inserted, ids=await self.find_ids(run, block, conflict.key) if find else ids)
 
     @abstractmethod
-    async def insert_for_ids(self, run: Executor, block: Block) -> Sequence[Any]:
+    async def insert_for_ids(self, run: Access, block: Block) -> Sequence[Any]:
         """Insert rows whose ids the database makes; returns the ids in their order."""
 
     @abstractmethod
-    async def insert_missing(self, run: Executor, block: Block, key: Sequence[str]) -> int:
+    async def insert_missing(self, run: Access, block: Block, key: Sequence[str]) -> int:
         """Insert the rows whose key is not in the table; returns how many those were."""
 
     @abstractmethod
     async def upsert(
-        self, run: Executor, block: Block, key: Sequence[str], changes: Sequence[str], *, want_ids: bool
+        self, run: Access, block: Block, key: Sequence[str], changes: Sequence[str], *, want_ids: bool
     ) -> Written:
         """Insert the rows whose key is not in the table; set ``changes`` of those that have the others."""
 
     @abstractmethod
-    async def find_ids(self, run: Executor, block: Block, key: Sequence[str]) -> list[Any]:
+    async def find_ids(self, run: Access, block: Block, key: Sequence[str]) -> list[Any]:
         """Id of the row that has each row's key, None where there is none."""
 
     @abstractmethod
-    async def update(self, run: Executor, block: Block) -> int:
+    async def update(self, run: Access, block: Block) -> int:
         """Set the other fields of the rows that have the ids; returns how many those were."""
 
     @abstractmethod
-    async def delete(self, run: Executor, ids: list[Any]) -> int:
+    async def delete(self, run: Access, ids: list[Any]) -> int:
         """Delete the rows that have the ids; returns how many those were."""
 
     def other_names(self, block: Block) -> list[str]:
@@ -145,7 +145,7 @@ class BulkWriter(ABC):
 
     def plan(self, operation: str, shape: Hashable, make: Callable[[], Plan]) -> Plan:
         """The plan of an operation and shape, compiled when it is new."""
-        return self.binding.plans.get((operation, shape), make)
+        return self.rows.plans.get((operation, shape), make)
 
     def _changes(self, block: Block, conflict: Conflict) -> list[str]:
         """What the update branch sets: what the rows give, and ``updated_at``."""

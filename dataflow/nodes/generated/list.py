@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dataflow.errors import TypeMismatchError
+from dataflow.errors import InputError, TypeMismatchError
 from dataflow.nodes.generated.arguments import (
+    INCLUDE_DELETED,
     READ_LATER,
-    LaterParameter,
     checked_by,
     filter_parameter,
     flag,
     resolve,
+    seen_rows,
     whole_number,
 )
 from dataflow.nodes.generated.base import GeneratedNode
-from dataflow.nodes.generated.lookups import count_matching
+from dataflow.nodes.generated.binding import ModelBinding
+from dataflow.nodes.generated.lookups import count_matching, fetch_after
 from dataflow.nodes.interface import NodeSpec, Output, Parameter, RunContext
+from dataflow.queries.cursor import question_of
 from dataflow.queries.filters import parse_filter
+from dataflow.queries.keyset import keys_of
 from dataflow.queries.select import select_rows
 from dataflow.queries.sort import parse_sort
 
@@ -34,6 +38,10 @@ class ListNode(GeneratedNode):
     """
 
     operation = "List"
+
+    def __init__(self, binding: ModelBinding) -> None:
+        super().__init__(binding)
+        self._everything = parse_filter(binding.rows, {})
 
     def describe(self) -> NodeSpec:
         binding = self.binding
@@ -72,7 +80,13 @@ class ListNode(GeneratedNode):
                 ),
                 Parameter("count_only", bool, default=False, description="Return {'count': n} of all that match."),
                 Parameter("with_total", bool, default=False, description="Add 'total', the count of all that match."),
-                LaterParameter("cursor", str, description="Go on after the page that gave it as next_cursor."),
+                Parameter(
+                    "cursor",
+                    str | None,
+                    description="Go on after the page that gave it as next_cursor; instead of offset.",
+                    coerce=checked_by(self._check_cursor),
+                ),
+                INCLUDE_DELETED,
                 *READ_LATER,
             ),
             (
@@ -81,47 +95,68 @@ class ListNode(GeneratedNode):
                 Output("limit", int),
                 Output("offset", int),
                 Output("has_more", bool, "Whether more rows match."),
-                Output("next_cursor", str | None),
+                Output("next_cursor", str | None, "What goes on behind this page; None where no more rows match."),
                 Output("total", int, "How many rows match, with with_total."),
             ),
         )
 
-    async def run(self, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
+    async def perform(self, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
         given = resolve(self.spec, inputs)
         binding = self.binding
-        dialect = binding.database.dialect
-        where = parse_filter(binding.codec, dialect, given.get("filter", {}))
+        rows = seen_rows(binding, self.type, given)
+        where = parse_filter(rows, given["filter"]) if "filter" in given else self._everything
         limit = whole_number(self.type, "limit", given.get("limit", DEFAULT_LIMIT))
         offset = whole_number(self.type, "offset", given.get("offset", 0))
         sort = parse_sort(binding.spec, given.get("sort"))
         names = self._names(given.get("fields"))
         with_total = flag(self.type, "with_total", given.get("with_total", False))
         count_only = flag(self.type, "count_only", given.get("count_only", False))
-        executor = await binding.executor(context)
+        cursor, question = given.get("cursor"), None
+        access = await binding.access(context)
         if count_only:
-            return {"count": await count_matching(binding, executor, where)}
-        plan = binding.plans.get(
-            ("list", where.shape, sort, names),
-            lambda: select_rows(binding.table, binding.codec, dialect, where, sort, names or binding.spec.names),
-        )
-        rows = await executor.fetch_all(plan.sql, plan.arguments([*where.values, limit + 1, offset]))
-        has_more = len(rows) > limit
+            return {"count": await count_matching(rows, access, where)}
+        selected = names or binding.spec.names
+        if cursor is None:
+            plan = rows.plans.get(
+                ("list", where.shape, sort, names, None), lambda: select_rows(rows, where, sort, selected)
+            )
+            found = await access.fetch_all(plan, [*where.values, limit + 1, offset])
+        else:
+            if offset:
+                raise InputError(
+                    f"{self.type}: cursor and offset both say where the page begins.",
+                    hint="Leave the offset out.",
+                    node_type=self.type,
+                )
+            question = question_of(rows, where, sort, context.tenant_id)
+            keys = binding.cursors.read_for(question, cursor)
+            plan, found = await fetch_after(rows, access, where, sort, selected, keys, limit + 1)
+        has_more = len(found) > limit
+        next_cursor = None
         if has_more:
-            rows = rows[:limit]
+            found = found[:limit]
+            next_cursor = cursor
+            if found:
+                question = question or question_of(rows, where, sort, context.tenant_id)
+                next_cursor = binding.cursors.write(question, keys_of(rows, found[-1], selected, sort))
         assert plan.decode is not None
-        records = list(map(plan.decode, rows))
+        records = list(map(plan.decode, found))
         result: dict[str, Any] = {
             "records": records,
             "count": len(records),
             "limit": limit,
             "offset": offset,
             "has_more": has_more,
-            "next_cursor": None,
+            "next_cursor": next_cursor,
         }
         if with_total:
-            is_last = not has_more and (bool(records) or offset == 0)
-            result["total"] = offset + len(records) if is_last else await count_matching(binding, executor, where)
+            is_last = cursor is None and not has_more and (bool(records) or offset == 0)
+            result["total"] = offset + len(records) if is_last else await count_matching(rows, access, where)
         return result
+
+    def _check_cursor(self, cursor: Any) -> None:
+        if cursor is not None:
+            self.binding.cursors.read(cursor)
 
     def _names(self, fields: Any) -> tuple[str, ...] | None:
         if fields is None:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from dataflow.errors import MultipleRecordsError, RecordNotFoundError
+from dataflow.nodes.generated.access import Access
 from dataflow.nodes.generated.arguments import (
+    INCLUDE_DELETED,
     READ_LATER,
     as_given,
     filter_parameter,
@@ -14,12 +16,14 @@ from dataflow.nodes.generated.arguments import (
     id_parameter,
     pick_row,
     resolve,
+    seen_rows,
 )
 from dataflow.nodes.generated.base import GeneratedNode
 from dataflow.nodes.generated.binding import ModelBinding
 from dataflow.nodes.interface import NodeSpec, Output, Parameter, RunContext
 from dataflow.queries.filters import Filter
-from dataflow.queries.rows import select_row
+from dataflow.queries.model import ModelRows
+from dataflow.queries.one_row import select_row
 from dataflow.queries.select import select_rows
 
 
@@ -42,20 +46,23 @@ class ReadNode(GeneratedNode):
                 id_parameter(self.binding),
                 filter_parameter(self.binding, "conditions"),
                 Parameter("raise_on_not_found", bool, default=True, description="Fail where there is no such row."),
+                INCLUDE_DELETED,
                 *READ_LATER,
             ),
             (*self.field_outputs(), Output("found", bool, "Whether there is such a row.")),
         )
 
-    async def run(self, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
-        must_exist = True
+    async def perform(self, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
+        must_exist, rows = True, self.binding.rows
         if len(inputs) == 1 and self._key in inputs:
             key, where = self._bind_key(inputs[self._key]), None
         else:
             given = resolve(self.spec, inputs)
             must_exist = flag(self.type, "raise_on_not_found", given.get("raise_on_not_found", True))
+            rows = seen_rows(self.binding, self.type, given)
             key, where = pick_row(self.binding, self.type, given)
-        record = await self._by_key(key, context) if where is None else await self._by_filter(where, context)
+        access = await self.binding.access(context)
+        record = await _by_key(rows, key, access) if where is None else await self._by_filter(rows, where, access)
         if record is not None:
             record["found"] = True
             return record
@@ -63,31 +70,19 @@ class ReadNode(GeneratedNode):
             raise self._not_found(key)
         return {"id": as_given(self.binding, key), "found": False}
 
-    async def _by_key(self, key: Any, context: RunContext) -> dict[str, Any] | None:
-        binding = self.binding
-        executor = await binding.executor(context)
-        plan = binding.plans.get("read", lambda: select_row(binding.table, binding.codec, binding.database.dialect))
-        row = await executor.fetch_one(plan.sql, (key,))
-        return None if row is None else binding.codec.row(row)
-
-    async def _by_filter(self, where: Filter, context: RunContext) -> dict[str, Any] | None:
-        binding = self.binding
-        executor = await binding.executor(context)
+    async def _by_filter(self, rows: ModelRows, where: Filter, access: Access) -> dict[str, Any] | None:
         sort = ((self._key, True),)
-        plan = binding.plans.get(
-            ("list", where.shape, sort, None),
-            lambda: select_rows(
-                binding.table, binding.codec, binding.database.dialect, where, sort, binding.spec.names
-            ),
+        plan = rows.plans.get(
+            ("list", where.shape, sort, None, None), lambda: select_rows(rows, where, sort, rows.spec.names)
         )
-        rows = await executor.fetch_all(plan.sql, plan.arguments([*where.values, 2, 0]))
-        if len(rows) > 1:
+        found = await access.fetch_all(plan, [*where.values, 2, 0])
+        if len(found) > 1:
             raise MultipleRecordsError(
                 f"{self.type}: the filter matches several rows.",
-                hint=f"Narrow it, or use {binding.spec.name}ListNode.",
-                model=binding.spec.name,
+                hint=f"Narrow it, or use {rows.spec.name}ListNode.",
+                model=rows.spec.name,
             )
-        return binding.codec.row(rows[0]) if rows else None
+        return rows.codec.row(found[0]) if found else None
 
     def _not_found(self, key: Any) -> RecordNotFoundError:
         name = self.binding.spec.name
@@ -96,3 +91,9 @@ class ReadNode(GeneratedNode):
         return RecordNotFoundError(
             f"{self.type}: {which}.", hint="Use raise_on_not_found=False to go on.", model=name, id=shown
         )
+
+
+async def _by_key(rows: ModelRows, key: Any, access: Access) -> dict[str, Any] | None:
+    plan = rows.plans.get("read", lambda: select_row(rows))
+    row = await access.fetch_one(plan, (key,))
+    return None if row is None else rows.codec.row(row)

@@ -7,11 +7,15 @@ from types import MappingProxyType
 
 import sqlalchemy as sa
 
-from dataflow.databases.interface import Capabilities, Database
+from dataflow.databases.interface import Capabilities, Database, Dialect
 from dataflow.errors import MissingTableError, ModelError, SchemaMismatchError
 from dataflow.models import ModelSpec
 from dataflow.models.tables import build_table
 from dataflow.nodes.generated.binding import ModelBinding
+from dataflow.nodes.generated.ledger import DatabaseLedger
+from dataflow.nodes.generated.walls import warn_of_open_walls
+from dataflow.queries.cursor import CursorSigner
+from dataflow.queries.model import ModelRows
 
 
 class Schema:
@@ -20,12 +24,17 @@ class Schema:
     Args:
         database: Where their tables are.
         may_create: Whether missing tables are created when a model is first used.
+        cursor_secret: What cursors of lists are signed with.
     """
 
-    def __init__(self, database: Database, *, may_create: bool) -> None:
+    def __init__(self, database: Database, *, may_create: bool, cursor_secret: bytes) -> None:
         self._database = database
+        self._cursors = CursorSigner(cursor_secret)
         self._may_create = may_create
+        self._ledger = DatabaseLedger(database, may_create=may_create)
         self._models: dict[str, ModelSpec] = {}
+        self._bindings: dict[str, ModelBinding] = {}
+        self._walled: set[str] = set()
         self._metadata = sa.MetaData()
 
     @property
@@ -49,16 +58,40 @@ class Schema:
                 )
         self._models[spec.name] = spec
         table = build_table(spec, self._metadata)
-        return ModelBinding(spec, table, self._database, lambda: self.prepare(spec))
+        if spec.features.row_level_security:
+            self._walled.add(spec.name)
+        binding = ModelBinding(
+            spec,
+            table,
+            self._database,
+            self._rows,
+            lambda: self.prepare(spec),
+            self._walled,
+            self._cursors,
+            self._ledger,
+        )
+        self._bindings[spec.name] = binding
+        return binding
+
+    def _rows(self, model: str) -> ModelRows | None:
+        binding = self._bindings.get(model)
+        return None if binding is None else binding.rows
 
     async def prepare(self, spec: ModelSpec) -> None:
         """Make sure that the tables of a model, and of those it refers to, are there and fit.
+
+        Filters also lead through relations that are no foreign keys; their tables are created along with it.
 
         Raises:
             MissingTableError: One is missing and may not be created.
             SchemaMismatchError: One lacks columns of its model.
         """
-        await self._prepare(list(self._with_targets(spec)), create=self._may_create)
+        reached = self._reached(spec, relations=self._may_create)
+        await self._prepare(list(reached), create=self._may_create)
+
+    async def check(self, spec: ModelSpec) -> None:
+        """The same, but create nothing."""
+        await self._prepare(list(self._reached(spec, relations=False)), create=False)
 
     async def create_all(self) -> list[str]:
         """Create all missing tables, whatever the settings say of creating them on first use; returns their names."""
@@ -71,7 +104,7 @@ class Schema:
         if missing and not create:
             names = ", ".join(f"'{spec.table_name}' of {spec.name}" for spec in missing)
             raise MissingTableError(
-                f"There is no table {names} in {self._database.masked_url}, and this instance creates none.",
+                f"There is no table {names} in {self._database.masked_url}, and none is created for this.",
                 hint="Create it, call db.create_tables() once, or use auto_migrate=True without existing_schema_mode.",
                 tables=[spec.table_name for spec in missing],
             )
@@ -87,20 +120,23 @@ class Schema:
                     table=spec.table_name,
                     columns=lacking,
                 )
+        walled = [spec.table_name for spec in specs if spec.features.row_level_security]
+        if walled and self._database.dialect is Dialect.POSTGRESQL:
+            await warn_of_open_walls(self._database, walled)
         return created
 
     def _ddl_tables(self, specs: list[ModelSpec], capabilities: Capabilities) -> list[sa.Table]:
         """Tables to create; those they refer to are in the same metadata, since a foreign key needs its target."""
         metadata = sa.MetaData()
-        wanted = {target.name for spec in specs for target in self._with_targets(spec)}
+        wanted = {target.name for spec in specs for target in self._reached(spec, relations=False)}
         tables = {
             name: build_table(self._models[name], metadata, self._models, text_collation=capabilities.text_collation)
             for name in wanted
         }
         return [tables[spec.name] for spec in specs]
 
-    def _with_targets(self, spec: ModelSpec) -> Iterator[ModelSpec]:
-        """The model and all that its foreign keys lead to."""
+    def _reached(self, spec: ModelSpec, *, relations: bool) -> Iterator[ModelSpec]:
+        """The model and all that its foreign keys lead to, and its relations."""
         seen: set[str] = set()
         left = [spec]
         while left:
@@ -109,6 +145,7 @@ class Schema:
                 continue
             seen.add(current.name)
             yield current
-            for item in current.fields:
-                if item.references and item.references.model in self._models:
-                    left.append(self._models[item.references.model])
+            names = [item.references.model for item in current.fields if item.references]
+            if relations:
+                names += [relation.model for relation in current.relations]
+            left += [self._models[name] for name in names if name in self._models]

@@ -6,32 +6,38 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from dataflow.databases.interface import Dialect, Executor, Row
+from dataflow.databases.interface import Dialect, Row
 from dataflow.errors import ConstraintError, RecordNotFoundError, UpdateParameterError
 from dataflow.models import FieldSpec
+from dataflow.models.spec import Managed
+from dataflow.nodes.generated.access import Access
 from dataflow.nodes.generated.arguments import (
-    TENANT_LATER,
-    LaterParameter,
+    INCLUDE_DELETED,
     as_given,
     checked_by,
     filter_parameter,
     flag,
+    given_version,
     id_parameter,
     managed_names,
     pick_row,
     resolve,
+    seen_rows,
+    version_parameter,
     warn_stripped,
 )
 from dataflow.nodes.generated.base import GeneratedNode
 from dataflow.nodes.generated.binding import ModelBinding
-from dataflow.nodes.generated.lookups import find_one
+from dataflow.nodes.generated.lookups import check_version, find_one
 from dataflow.nodes.generated.violations import explain
 from dataflow.nodes.interface import NodeSpec, Output, Parameter, RunContext
-from dataflow.queries.rows import select_row, update_row
+from dataflow.queries.model import ModelRows
+from dataflow.queries.one_row import select_row, update_row
 from dataflow.queries.updates import Updates, parse_updates
 
 #: Old parameter → the one that took its place.
 _OLD = {"conditions": "filter", "updates": "fields"}
+_BY_FILTER = ("filter", "conditions")
 
 
 class UpdateNode(GeneratedNode):
@@ -43,15 +49,19 @@ class UpdateNode(GeneratedNode):
     """
 
     operation = "Update"
+    writes = True
 
     def __init__(self, binding: ModelBinding) -> None:
         super().__init__(binding)
-        own = {"filter", "fields", *_OLD, "record_id", "raise_on_not_found", "version", "tenant_id"}
+        own = {"filter", "fields", *_OLD, "record_id", "raise_on_not_found", "include_deleted"}
+        features = binding.spec.features
+        own |= {name for name in features.managed if name in (Managed.VERSION, Managed.TENANT_ID)}
         #: Fields that can be given flat. One that is called as a parameter of the node goes into ``fields``.
         self._flat = frozenset(
             item.name for item in binding.spec.fields if not item.primary_key and item.name not in own
         )
         self._returns_row = binding.database.dialect is not Dialect.MYSQL
+        self._counts = features.versioned
 
     def describe(self) -> NodeSpec:
         binding = self.binding
@@ -77,14 +87,21 @@ class UpdateNode(GeneratedNode):
                 ),
                 Parameter("updates", dict[str, Any], description="Old name of fields.", coerce=checked_by(self._parse)),
                 Parameter("raise_on_not_found", bool, default=False, description="Fail where there is no such row."),
-                LaterParameter("version", int, description="The version that the row must have."),
-                TENANT_LATER,
+                *version_parameter(binding),
+                INCLUDE_DELETED,
                 *flat,
             ),
             (*self.field_outputs(), Output("updated", bool, "Whether there was such a row.")),
         )
 
-    async def run(self, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
+    def takes_one_statement(self, inputs: Mapping[str, Any]) -> bool:
+        by_filter = not inputs.keys().isdisjoint(_BY_FILTER)
+        return self._returns_row and not by_filter and not self._counts
+
+    def rows_in(self, output: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+        return (output,)
+
+    async def perform(self, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
         given = self._renamed(resolve(self.spec, inputs))
         must_exist = flag(self.type, "raise_on_not_found", given.get("raise_on_not_found", False))
         changes = self._changes(given)
@@ -98,13 +115,15 @@ class UpdateNode(GeneratedNode):
                 node_type=self.type,
             )
         key, where = pick_row(self.binding, self.type, given)
+        rows = seen_rows(self.binding, self.type, given)
+        version = given_version(self.binding, given)
         try:
             if where is None:
-                row = await self._update(key, updates, context)
+                row = await self._update(rows, key, version, updates, context)
             else:
-                async with self.binding.transaction(context) as transaction:
-                    key = await find_one(self.binding, self.type, where, transaction, "BulkUpdate")
-                    row = None if key is None else await self._update_in(transaction, key, updates)
+                async with self.binding.transaction(context) as access:
+                    key = await find_one(rows, self.type, where, access, "BulkUpdate")
+                    row = None if key is None else await self._update_in(rows, access, key, version, updates)
         except ConstraintError as error:
             raise explain(error, self.binding, changes) from error
         if row is not None:
@@ -151,38 +170,36 @@ class UpdateNode(GeneratedNode):
             raise UpdateParameterError(f"{self.type}: '{min(both)}' is given in 'fields' and beside it.")
         return {**changes, **flat}
 
-    async def _update(self, key: Any, updates: Updates, context: RunContext) -> Row | None:
+    async def _update(
+        self, rows: ModelRows, key: Any, version: list[Any], updates: Updates, context: RunContext
+    ) -> Row | None:
         if self._returns_row:
-            return await self._update_returning(await self.binding.executor(context), key, updates)
-        if not updates.is_plain:
-            async with self.binding.transaction(context) as transaction:
-                return await self._update_in(transaction, key, updates)
-        row = await self._update_in(await self.binding.executor(context), key, updates)
+            return await self._update_in(rows, await self.binding.access(context), key, version, updates)
+        if self._counts or not updates.is_plain:
+            async with self.binding.transaction(context) as access:
+                return await self._update_in(rows, access, key, version, updates)
+        row = await self._update_in(rows, await self.binding.access(context), key, version, updates)
         if row is None:
             return None
         values = list(row)
         for (_, name), value in zip(updates.shape, updates.values, strict=True):
-            values[self.binding.spec.names.index(name)] = value
+            values[rows.spec.names.index(name)] = value
         return values
 
-    async def _update_in(self, executor: Executor, key: Any, updates: Updates) -> Row | None:
+    async def _update_in(
+        self, rows: ModelRows, access: Access, key: Any, version: list[Any], updates: Updates
+    ) -> Row | None:
+        versioned = bool(version)
+        plan = rows.plans.get(
+            ("update", updates.shape, versioned),
+            lambda: update_row(rows, updates, returning=self._returns_row, versioned=versioned),
+        )
+        values = [*updates.values, key, *version]
+        row: Row | None = None
         if self._returns_row:
-            return await self._update_returning(executor, key, updates)
-        binding = self.binding
-        plan = binding.plans.get(
-            ("update", updates.shape),
-            lambda: update_row(binding.table, binding.codec, binding.database.dialect, updates, returning=False),
-        )
-        outcome = await executor.execute(plan.sql, plan.arguments([*updates.values, key]))
-        if outcome.rows == 0:
-            return None
-        read = binding.plans.get("read", lambda: select_row(binding.table, binding.codec, binding.database.dialect))
-        return await executor.fetch_one(read.sql, (key,))
-
-    async def _update_returning(self, executor: Executor, key: Any, updates: Updates) -> Row | None:
-        binding = self.binding
-        plan = binding.plans.get(
-            ("update", updates.shape),
-            lambda: update_row(binding.table, binding.codec, binding.database.dialect, updates, returning=True),
-        )
-        return await executor.fetch_one(plan.sql, plan.arguments([*updates.values, key]))
+            row = await access.fetch_one(plan, values)
+        elif (await access.execute(plan, values)).rows:
+            row = await access.fetch_one(rows.plans.get("read", lambda: select_row(rows)), (key,))
+        if row is None and versioned:
+            await check_version(rows, self.type, access, key, version[0])
+        return row

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from dataflow.databases.interface import Dialect, Executor, Row
+from dataflow.databases.interface import Dialect, Row
 from dataflow.errors import (
     ConstraintError,
+    DataFlowError,
     InputError,
     MissingParameterError,
     TransientDatabaseError,
     TypeMismatchError,
     UniqueViolationError,
 )
-from dataflow.nodes.generated.arguments import TENANT_LATER, checked_by, warn_stripped
+from dataflow.models.spec import Managed
+from dataflow.nodes.generated.access import Access
+from dataflow.nodes.generated.arguments import checked_by, warn_stripped
 from dataflow.nodes.generated.base import GeneratedNode
 from dataflow.nodes.generated.violations import explain
 from dataflow.nodes.interface import NodeSpec, Output, Parameter, RunContext
-from dataflow.queries.bulk_block import BlockReader
+from dataflow.queries.bulk_block import Stamp
+from dataflow.queries.bulk_reader import BlockReader
 from dataflow.queries.conflict import conflict_key
-from dataflow.queries.rows import insert_row, select_row, update_row
+from dataflow.queries.model import ModelRows
+from dataflow.queries.one_row import insert_row, select_row, update_row
 from dataflow.queries.updates import Updates, parse_updates
 from dataflow.queries.upsert import insert_if_new, insert_or_update, select_by_key, update_by_key
 
@@ -46,10 +50,17 @@ class UpsertNode(GeneratedNode):
     """Returns ``{"created", "record", "action"}``.
 
     A row is recognised by ``conflict_on``. If it is not there, ``where`` and ``create`` make it; if it is, ``update``
-    alone changes it, and without an ``update`` it stays as it is. Of several calls at once, one creates.
+    alone changes it, and without an ``update`` it stays as it is. A row that was soft-deleted comes back. Of several
+    calls at once, one creates.
     """
 
     operation = "Upsert"
+    writes = True
+
+    @property
+    def _rows(self) -> ModelRows:
+        # A soft-deleted row has its keys still.
+        return self.binding.all_rows
 
     @cached_property
     def _reader(self) -> BlockReader:
@@ -88,7 +99,6 @@ class UpsertNode(GeneratedNode):
                     description="Fields that make it the same row; default those of 'where'.",
                     coerce=lambda names: None if names is None else conflict_key(self.binding.spec, names),
                 ),
-                TENANT_LATER,
             ),
             outputs=(
                 Output("created", bool, "Whether the row is new."),
@@ -102,12 +112,19 @@ class UpsertNode(GeneratedNode):
         if "where" in params and not {"conflict_on", "where"} & set(later) and params.get("conflict_on") is None:
             conflict_key(self.binding.spec, list(params["where"]))
 
-    async def run(self, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
+    def may_succeed_again(self, error: DataFlowError, inputs: Mapping[str, Any]) -> bool:
+        return isinstance(error, UniqueViolationError) and self.binding.database.dialect is not Dialect.POSTGRESQL
+
+    def rows_in(self, output: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+        return (output["record"],)
+
+    async def perform(self, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
         bound = self.spec.bind(inputs)
-        request = self._request(bound)
+        access = await self.binding.access(context)
+        request = self._request(bound, access)
         try:
             if self.binding.database.dialect is Dialect.POSTGRESQL:
-                row, created = await self._postgresql(request, context)
+                row, created = await self._postgresql(request, access)
             else:
                 row, created = await self._in_turn(request, context)
         except ConstraintError as error:
@@ -115,27 +132,27 @@ class UpsertNode(GeneratedNode):
         record = self.binding.codec.row(row)
         return {"created": created, "record": record, "action": "created" if created else "updated"}
 
-    async def _postgresql(self, request: _Request, context: RunContext) -> tuple[Row, bool]:
-        binding = self.binding
-        run = await binding.executor(context)
-        at = len(binding.spec.names)
+    async def _postgresql(self, request: _Request, access: Access) -> tuple[Row, bool]:
+        rows = self._rows
+        at = len(rows.spec.names)
         if not request.updates.is_empty:
-            plan = binding.plans.get(
+            plan = rows.plans.get(
                 ("upsert", request.names, request.key, request.updates.shape),
-                lambda: insert_or_update(binding.table, binding.codec, request.names, request.key, request.updates),
+                lambda: insert_or_update(rows, request.names, request.key, request.updates),
             )
-            row = await run.fetch_one(plan.sql, plan.arguments([*request.values, *request.updates.values]))
+            row = await access.fetch_one(plan, [*request.values, *request.updates.values])
             assert row is not None
             return row, row[at]
-        plan = binding.plans.get(
-            ("upsert", request.names, request.key),
-            lambda: insert_if_new(binding.table, binding.codec, request.names, request.key),
+        plan = rows.plans.get(
+            ("upsert", request.names, request.key), lambda: insert_if_new(rows, request.names, request.key)
         )
         for _ in range(ATTEMPTS):
-            row = await run.fetch_one(plan.sql, request.values)
+            row = await access.fetch_one(plan, request.values)
             if row is not None:
                 return row, True
-            row = await self._select(run, request, lock=False)
+            row = await self._select(access, request, lock=False)
+            if row is not None and self._is_deleted(row):
+                row = await self._change(access, row, self._restoring())
             if row is not None:
                 return row, False
         raise self._unsettled(request)
@@ -144,6 +161,9 @@ class UpsertNode(GeneratedNode):
         """Update the row, else insert it. Where somebody else inserts it between the two, start again: the insert that
         failed has left locks behind, which must go first.
         """
+        if context.executor is not None:
+            # Only who opened the transaction can give its locks back.
+            return await self._update_or_insert(request, context)
         for _ in range(ATTEMPTS - 1):
             try:
                 return await self._update_or_insert(request, context)
@@ -153,62 +173,66 @@ class UpsertNode(GeneratedNode):
         return await self._update_or_insert(request, context)
 
     async def _update_or_insert(self, request: _Request, context: RunContext) -> tuple[Row, bool]:
-        async with self.binding.transaction(context) as transaction:
-            row = await self._update(transaction, request)
+        async with self.binding.transaction(context) as access:
+            row = await self._update(access, request)
             if row is not None:
                 return row, False
-            return await self._insert(transaction, request), True
+            return await self._insert(access, request), True
 
-    async def _update(self, run: Executor, request: _Request) -> Row | None:
+    async def _update(self, access: Access, request: _Request) -> Row | None:
         """The row as it is after the update, None if it is not there."""
-        binding, updates = self.binding, request.updates
-        dialect = binding.database.dialect
+        rows, updates = self._rows, request.updates
         if updates.is_empty:
-            return await self._select(run, request, lock=False)
-        if dialect is Dialect.SQLITE:
-            plan = binding.plans.get(
-                ("upsert", request.key, updates.shape),
-                lambda: update_by_key(binding.table, binding.codec, request.key, updates),
+            row = await self._select(access, request, lock=False)
+            if row is None or not self._is_deleted(row):
+                return row
+            return await self._change(access, row, self._restoring())
+        if rows.dialect is Dialect.SQLITE:
+            plan = rows.plans.get(
+                ("upsert", request.key, updates.shape), lambda: update_by_key(rows, request.key, updates)
             )
-            return await run.fetch_one(plan.sql, plan.arguments([*updates.values, *request.key_values]))
-        before = await self._select(run, request, lock=True)
-        if before is None:
-            return None
-        row_id = before[binding.spec.names.index(binding.spec.primary_key.name)]
-        plan = binding.plans.get(
-            ("update", updates.shape),
-            lambda: update_row(binding.table, binding.codec, dialect, updates, returning=False),
-        )
-        await run.execute(plan.sql, plan.arguments([*updates.values, row_id]))
-        read = binding.plans.get("read", lambda: select_row(binding.table, binding.codec, dialect))
-        return await run.fetch_one(read.sql, (row_id,))
+            return await access.fetch_one(plan, [*updates.values, *request.key_values])
+        before = await self._select(access, request, lock=True)
+        return None if before is None else await self._change(access, before, updates)
 
-    async def _insert(self, run: Executor, request: _Request) -> Row:
-        binding = self.binding
-        returning = (await binding.database.capabilities()).insert_returning
-        plan = binding.plans.get(
-            ("upsert insert", request.names),
-            lambda: insert_row(
-                binding.table, binding.codec, binding.database.dialect, request.names, returning=returning
-            ),
+    async def _change(self, access: Access, row: Row, updates: Updates) -> Row | None:
+        """A row that is there, after an update; None if it has gone meanwhile."""
+        rows = self._rows
+        returning = rows.dialect is not Dialect.MYSQL
+        row_id = row[rows.spec.names.index(rows.spec.primary_key.name)]
+        plan = rows.plans.get(("update", updates.shape, False), lambda: update_row(rows, updates, returning=returning))
+        if returning:
+            return await access.fetch_one(plan, [*updates.values, row_id])
+        await access.execute(plan, [*updates.values, row_id])
+        return await access.fetch_one(rows.plans.get("read", lambda: select_row(rows)), (row_id,))
+
+    async def _insert(self, access: Access, request: _Request) -> Row:
+        rows = self._rows
+        returning = (await self.binding.database.capabilities()).insert_returning
+        plan = rows.plans.get(
+            ("upsert insert", request.names), lambda: insert_row(rows, request.names, returning=returning)
         )
         if returning:
-            row = await run.fetch_one(plan.sql, request.values)
+            row = await access.fetch_one(plan, request.values)
         else:
-            await run.execute(plan.sql, request.values)
-            row = await self._select(run, request, lock=False)
+            await access.execute(plan, request.values)
+            row = await self._select(access, request, lock=False)
         assert row is not None
         return row
 
-    async def _select(self, run: Executor, request: _Request, *, lock: bool) -> Row | None:
-        binding = self.binding
-        plan = binding.plans.get(
-            ("upsert select", request.key, lock),
-            lambda: select_by_key(binding.table, binding.codec, binding.database.dialect, request.key, lock=lock),
-        )
-        return await run.fetch_one(plan.sql, request.key_values)
+    async def _select(self, access: Access, request: _Request, *, lock: bool) -> Row | None:
+        rows = self._rows
+        plan = rows.plans.get(("upsert select", request.key, lock), lambda: select_by_key(rows, request.key, lock=lock))
+        return await access.fetch_one(plan, request.key_values)
 
-    def _request(self, bound: Mapping[str, Any]) -> _Request:
+    def _is_deleted(self, row: Row) -> bool:
+        spec = self.binding.spec
+        return spec.features.soft_delete and row[spec.names.index(Managed.DELETED_AT)] is not None
+
+    def _restoring(self) -> Updates:
+        return self._parse({Managed.DELETED_AT.value: None})
+
+    def _request(self, bound: Mapping[str, Any], access: Access) -> _Request:
         where, create = bound["where"], bound["create"]
         key = bound["conflict_on"] or conflict_key(self.binding.spec, list(where))
         for name in where.keys() & create.keys():
@@ -219,7 +243,7 @@ class UpsertNode(GeneratedNode):
                     node_type=self.type,
                     field=name,
                 )
-        block = self._reader.new_rows([{**create, **where}], None, datetime.now(UTC))[0]
+        block = self._reader.new_rows([{**create, **where}], None, Stamp.now(access.tenant))[0]
         key_values = []
         for name in key:
             value = block.column(name)[0] if name in block.names else None
@@ -234,6 +258,8 @@ class UpsertNode(GeneratedNode):
         updates = self._parse(bound["update"])
         if updates.stripped:
             warn_stripped(self.binding, updates.stripped, "upsert")
+        if not updates.is_empty and self.binding.spec.features.soft_delete:
+            updates = self._parse({**bound["update"], Managed.DELETED_AT.value: None})
         return _Request(key, key_values, block.names, [column[0] for column in block.columns], updates)
 
     def _parse(self, fields: Any) -> Updates:

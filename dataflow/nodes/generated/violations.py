@@ -14,6 +14,7 @@ from dataflow.errors import (
     NotNullViolationError,
     UniqueViolationError,
 )
+from dataflow.models.spec import Managed
 from dataflow.nodes.generated.binding import ModelBinding
 
 
@@ -35,7 +36,8 @@ def explain(
             hint="Delete them first, or declare their reference with on_delete='cascade' or 'set null'.",
             **{**error.context, "model": model},
         )
-    fields = _fields(error, binding) or _only_reference(error, binding, values)
+    fields = [name for name in _fields(error, binding) if not _is_tenant(name, binding)]
+    fields = fields or _only_reference(error, binding, values)
     context = {**error.context, "model": model, "fields": fields}
     if len(fields) == 1:
         context["field"] = fields[0]
@@ -43,6 +45,8 @@ def explain(
             context["value"] = values[fields[0]]
     what = " and ".join(f"{name} {_shown(values[name])}" if name in values else name for name in fields)
     message, hint = _text(error, model, what, fields)
+    if isinstance(error, UniqueViolationError) and binding.spec.features.soft_delete:
+        hint = f"{hint} It may be soft-deleted: such a row keeps its unique values, and an upsert brings it back."
     return type(error)(message, hint=hint, **context)
 
 
@@ -83,6 +87,11 @@ def _fields(error: ConstraintError, binding: ModelBinding) -> list[str]:
         prefix = f"fk_{binding.table.name}_"
         return [item.name for item in binding.spec.fields if item.references and constraint == prefix + item.name]
     return []
+
+
+def _is_tenant(name: str, binding: ModelBinding) -> bool:
+    """Whether a field is the tenant, which is part of every key of its model and says nothing of what is wrong."""
+    return binding.spec.by_name[name].managed is Managed.TENANT_ID
 
 
 def _only_reference(error: ConstraintError, binding: ModelBinding, values: Mapping[str, Any]) -> list[str]:

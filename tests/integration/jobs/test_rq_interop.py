@@ -241,3 +241,27 @@ async def test_due_jobs_are_left_to_a_stock_scheduler_that_holds_the_lock(
 async def test_many_jobs_keep_their_order_for_rq(queue: JobQueue, stock: Queue) -> None:
     jobs = await queue.enqueue_many_async([{"workflow": "hello"}] * 20)
     assert stock.job_ids == ids(jobs)
+
+
+async def test_what_a_stock_worker_ends_lets_the_next_of_its_ordering_key_go_on(
+    queue: JobQueue, connection: redis.Redis, working: Working
+) -> None:
+    jobs = [await queue.enqueue_async("hello", ordering_key="k") for _ in range(3)]
+    await asyncio.to_thread(_stock_burst, connection)
+    assert [fetch(job, connection).get_status() for job in jobs] == ["failed", "deferred", "deferred"]
+    async with working(lease=0.6):
+        await jobs[2].wait_async(20)
+    assert [fetch(job, connection).get_status() for job in jobs] == ["failed", "finished", "finished"]
+
+
+async def test_rq_requeues_a_failed_job_that_has_an_ordering_key(
+    queue: JobQueue, stock: Queue, connection: redis.Redis, burst: Burst
+) -> None:
+    failed = await queue.enqueue_async(chain("fail", times=1), ordering_key="k")
+    assert (await burst())["failed"] == 1
+    waiting = [await queue.enqueue_async("hello", ordering_key="k") for _ in range(2)]
+    FailedJobRegistry(queue=stock).requeue(failed.id)
+    assert (await burst(concurrency=1))["done"] == 3
+    assert (await failed.refresh_async()).status is JobStatus.FINISHED
+    assert [fetch(job, connection).get_status() for job in waiting] == ["finished"] * 2
+    assert connection.keys("rq:dataflow:order*") == []

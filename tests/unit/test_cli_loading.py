@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dataflow.cli.loading import load_apps
 from dataflow.errors import ConfigurationError
-from worker.loading import load_apps
 from worker.options import WorkerOptions
 
 

@@ -1,0 +1,226 @@
+"""Random filters, sorts and reading steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+
+from dataflow.models import FieldSpec, FieldType, Kind, ModelSpec
+from tests.integration.meaning.aggregation import WORKS_ON, result_type
+from tests.integration.meaning.arena import Step
+from tests.integration.meaning.models import Model, filterable
+from tests.integration.meaning.values import spelled, values, wrong
+
+#: For each field the values that the rows were made of, so that filters find some.
+Pools = Mapping[str, Sequence[Any]]
+
+COMPARISONS = ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte"]
+PATTERNS = ["$like", "$ilike", "$contains", "$startswith", "$endswith"]
+
+
+@st.composite
+def operands(draw: st.DrawFn, field: FieldSpec, pools: Pools) -> Any:
+    """A value to compare a field with, as a user may write it; now and then None."""
+    chance = draw(st.integers(0, 19))
+    if chance == 0:
+        return None
+    pool = pools.get(field.name) or ()
+    value = draw(st.sampled_from(pool)) if pool and chance < 14 else draw(values(field.type))
+    if value is None:
+        return None
+    if chance in (12, 13):
+        value = _near(draw, field, value)
+    return draw(spelled(field.type, value))
+
+
+def _near(draw: st.DrawFn, field: FieldSpec, value: Any) -> Any:
+    """Just beside a value."""
+    if field.type.enum is not None:
+        return value
+    step = draw(st.sampled_from([-1, 1]))
+    try:
+        match value:
+            case bool():
+                return value
+            case int():
+                return value + step if abs(value) < 2**62 else value
+            case datetime():
+                return value + timedelta(microseconds=step)
+            case date():
+                return value + timedelta(days=step)
+            case str() if field.type.max_length is None:
+                return draw(st.sampled_from([value + " ", value.swapcase(), value[:-1], value + "a", value.upper()]))
+    except OverflowError:
+        pass
+    return value
+
+
+@st.composite
+def patterns(draw: st.DrawFn, field: FieldSpec, pools: Pools) -> Any:
+    """An operand for ``$like`` and its kin, most of them cut out of a value that is there."""
+    pool = [item for item in pools.get(field.name) or () if isinstance(item, str)]
+    text = draw(st.sampled_from(pool)) if pool else "aB"
+    start = draw(st.integers(0, min(len(text), 3)))
+    part = text[start : start + draw(st.integers(0, 6))]
+    wild = draw(st.sampled_from(["", "%", "_", "%%", "\\%", "\\\\", "\\a", "*", "?", "[", "!", "!%"]))
+    found = draw(
+        st.sampled_from([part, part + wild, wild + part, f"%{part}%", wild, part.swapcase(), part.lower() + "%"])
+    )
+    return draw(st.sampled_from([found] * 15 + [None]))
+
+
+@st.composite
+def says(draw: st.DrawFn, field: FieldSpec, pools: Pools, depth: int = 0) -> Any:
+    """What a filter says of one field."""
+    if not filterable(field.type):
+        return draw(
+            st.sampled_from([None, {"$null": True}, {"$null": False}, {"$exists": True}, {"$not": {"$null": True}}])
+        )
+    if draw(st.integers(0, 3)) == 0:
+        return draw(operands(field, pools))
+    known = [*COMPARISONS, *COMPARISONS, "$in", "$nin", "$between", "$null", "$exists"]
+    known += PATTERNS * 2 if field.type.kind is Kind.STR else []
+    known += ["$not"] if depth < 2 else []
+    found: dict[str, Any] = {}
+    for operator in draw(st.lists(st.sampled_from(known), min_size=1, max_size=2, unique=True)):
+        match operator:
+            case "$in" | "$nin":
+                found[operator] = draw(st.lists(operands(field, pools), max_size=5))
+            case "$between":
+                found[operator] = draw(st.lists(operands(field, pools), min_size=2, max_size=2))
+            case "$null" | "$exists":
+                found[operator] = draw(st.booleans())
+            case "$not":
+                found[operator] = draw(says(field, pools, depth + 1))
+            case _ if operator in PATTERNS:
+                found[operator] = draw(patterns(field, pools))
+            case _:
+                found[operator] = draw(operands(field, pools))
+    return found
+
+
+@st.composite
+def filters(draw: st.DrawFn, spec: ModelSpec, pools: Pools, depth: int = 0) -> dict[str, Any]:
+    """A filter."""
+    found: dict[str, Any] = {}
+    for _ in range(draw(st.sampled_from([1, 1, 1, 1, 2]))):
+        kind = draw(st.integers(0, 9)) if depth < 3 else 9
+        if kind < 2:
+            group = draw(st.sampled_from(["$and", "$or", "$or", "$or", "$nor"]))
+            found[group] = draw(st.lists(filters(spec, pools, depth + 1), min_size=1, max_size=3))
+        elif kind == 2:
+            found["$not"] = draw(filters(spec, pools, depth + 1))
+        else:
+            field = draw(st.sampled_from([*spec.fields, *spec.writable * 2]))
+            found[field.name] = draw(says(field, pools))
+    return found
+
+
+@st.composite
+def wrong_filters(draw: st.DrawFn, spec: ModelSpec) -> dict[str, Any]:
+    """A filter that every database refuses."""
+    field = draw(st.sampled_from(spec.fields))
+    bad: list[Any] = [{"$in": 1}, {"$between": [1]}, {"$null": 1}, {"$exists": "yes"}, {"$near": 1}, {}, {"$eq": [1]}]
+    bad += [{"$like": "\\"}, {"$contains": 1}, {"$startswith": "a\0"}]
+    if filterable(field.type):
+        value = draw(wrong(field.type))
+        if not isinstance(value, list | dict):
+            bad += [{operator: value} for operator in COMPARISONS] + [{"$in": [value]}, {"$nin": [None, value]}]
+    else:
+        bad = [{operator: flag} for operator in ("$null", "$exists") for flag in (0, 1, 1.5, "yes", None, [], {})]
+    found = {field.name: draw(st.sampled_from(bad))}
+    return draw(
+        st.sampled_from(
+            [found, {"$or": [found, {"id": None}]}, {"$not": found}, {"missing": 1}, {"$where": 1}, {"$and": []}]
+        )
+    )
+
+
+@st.composite
+def sorts(draw: st.DrawFn, names: Sequence[str]) -> Any:
+    """A sort in one of its notations; at times none."""
+    if not names or draw(st.integers(0, 4)) == 0:
+        return None
+    items: list[Any] = []
+    for name in draw(st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True)):
+        down = draw(st.booleans())
+        items.append(
+            draw(
+                st.sampled_from(
+                    [f"-{name}" if down else name]
+                    + ([{name: -1 if down else 1}] if name != "field" else [])
+                    + [{"field": name, "order": "desc" if down else "asc"}]
+                )
+            )
+        )
+    return items[0] if len(items) == 1 and isinstance(items[0], str) else items
+
+
+@st.composite
+def lists(draw: st.DrawFn, model: Model, pools: Pools) -> Step:
+    """A List step."""
+    spec = model.spec
+    inputs: dict[str, Any] = {"filter": draw(filters(spec, pools))}
+    sort = draw(sorts([item.name for item in spec.fields if item.type.kind is not Kind.JSON]))
+    if sort:
+        inputs["sort"] = sort
+    if draw(st.booleans()):
+        inputs["limit"] = draw(st.integers(0, 6))
+        inputs["offset"] = draw(st.integers(0, 4))
+    if draw(st.integers(0, 3)) == 0:
+        inputs["fields"] = draw(st.lists(st.sampled_from(spec.names), min_size=1, max_size=3, unique=True))
+    for option in ("with_total", "include_deleted"):
+        if draw(st.integers(0, 2)) == 0:
+            inputs[option] = True
+    return Step("List", inputs)
+
+
+@st.composite
+def counts(draw: st.DrawFn, model: Model, pools: Pools) -> Step:
+    """A Count step, or a List that only counts."""
+    inputs = {"filter": draw(filters(model.spec, pools)), "include_deleted": draw(st.booleans())}
+    return draw(st.sampled_from([Step("Count", inputs), Step("List", {**inputs, "count_only": True})]))
+
+
+@st.composite
+def refusals(draw: st.DrawFn, model: Model) -> Step:
+    """A filter that is refused."""
+    return Step(draw(st.sampled_from(["List", "Count"])), {"filter": draw(wrong_filters(model.spec))})
+
+
+@st.composite
+def aggregates(draw: st.DrawFn, model: Model, pools: Pools) -> Step:
+    """An Aggregate step; sums and means of floats are in no condition or sort, since their last digits vary."""
+    spec = model.spec
+    usable = [item for item in spec.fields if item.name != "id" and item.type.kind is not Kind.JSON]
+    groups = draw(st.lists(st.sampled_from([item.name for item in usable]), max_size=2, unique=True))
+    asked: dict[str, Any] = {}
+    exact: dict[str, FieldType] = {name: spec.field(name).type for name in groups}
+    for number in range(draw(st.integers(0 if groups else 1, 3))):
+        alias, operator = f"a{number}", draw(st.sampled_from(list(WORKS_ON)))
+        fit = [item for item in usable if item.type.kind in WORKS_ON[operator]]
+        fit = [item for item in fit if not (operator in ("$sum", "$avg") and item.type.enum)]
+        if operator == "$count" or not fit:
+            asked[alias] = {"$count": draw(st.sampled_from(["*", *spec.names]))}
+        else:
+            item = draw(st.sampled_from(fit))
+            asked[alias] = {operator: item.name}
+        kind = result_type(spec.by_name, *next(iter(asked[alias].items())))
+        is_wide = operator == "$avg" and kind.precision > 56  # MySQL sorts by digits that it does not show
+        if (kind.kind is not Kind.FLOAT or operator in ("$min", "$max")) and not is_wide:
+            exact[alias] = kind
+    inputs: dict[str, Any] = {"filter": draw(filters(spec, pools)), "group_by": groups, "aggregate": asked}
+    conditions = [name for name in exact if name in asked]
+    if conditions and draw(st.booleans()):
+        name = draw(st.sampled_from(conditions))
+        operand = st.integers(0, 3) if "$count" in next(iter(asked[name])) else values(exact[name])
+        inputs["having"] = {name: {draw(st.sampled_from(COMPARISONS)): draw(operand)}}
+    sort = draw(sorts(list(exact)))
+    if sort:
+        inputs["sort"] = sort
+    if draw(st.integers(0, 3)) == 0:
+        inputs["limit"] = draw(st.integers(0, 3))
+    return Step("Aggregate", inputs)
