@@ -10,11 +10,12 @@ from typing import Any
 from dataflow.errors import BrokerUnavailableError
 from dataflow.jobs.scripts import Argument
 from dataflow.jobs.times import now_text
+from dataflow.services.link import Link, pause
+from dataflow.services.service import Service
 from worker.admission import FIELDS
 from worker.deliveries import Deliveries, Delivery
-from worker.link import Link, load_script, pause
 from worker.options import WorkerOptions
-from worker.service import Service
+from worker.scripts import load_script
 from worker.wake import Waker
 
 _CLAIM = load_script("claim")

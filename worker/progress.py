@@ -9,9 +9,10 @@ import msgspec
 
 from dataflow.errors import BrokerUnavailableError
 from dataflow.jobs.scripts import Argument
+from dataflow.services.link import Link, pause
+from dataflow.services.service import Service
 from worker.deliveries import Deliveries, Delivery
-from worker.link import Link, load_script, pause
-from worker.service import Service
+from worker.scripts import load_script
 
 _PROGRESS = load_script("progress")
 

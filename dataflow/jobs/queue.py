@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from dataflow.errors import DuplicateJobError, InputError, did_you_mean
@@ -13,14 +12,14 @@ from dataflow.jobs.broker import Broker
 from dataflow.jobs.job import Job
 from dataflow.jobs.packing import DEFAULT_LIMITS, PayloadLimits
 from dataflow.jobs.requests import EnqueueRequest, RetryLike
-from dataflow.jobs.scripts import Argument, Script
+from dataflow.jobs.scripts import LUA, Argument, Script
 from dataflow.jobs.signatures import SigningKeys
 from dataflow.jobs.times import now_text
 from dataflow.jobs.wire import payload_of
 from dataflow.loop_thread import run_sync
 from dataflow.workflows import Workflow, WorkflowBuilder
 
-_ENQUEUE = Script(Path(__file__).parent / "lua" / "enqueue.lua")
+_ENQUEUE = Script(LUA / "enqueue.lua", LUA / "put_job.lua")
 
 #: Jobs sent in one call: enough to make round trips cheap, few enough to leave the server to others in between.
 CHUNK = 500

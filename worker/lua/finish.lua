@@ -1,7 +1,7 @@
 -- Record how executions ended. Each is fenced: where the execution is no longer its job's (the worker lost its lease,
 -- the job was canceled, or this very call was sent before), nothing is changed, so a call may be sent again.
 -- Touches rq:worker:NAME and, for each: rq:job:ID and its executions, rq:wip:QUEUE, rq:results:ID, its dependents; then
--- rq:finished|failed|scheduled:QUEUE or rq:queue:QUEUE; the line of its ordering key; rq:dataflow:spent:TIME.
+-- rq:finished|failed|scheduled:QUEUE or rq:queue:QUEUE; the line of its ordering key; rq:dataflow:spent:TIME; its schedule.
 -- ARGV: worker, text of now; for each: kind, job id, execution id, queue, started (text), started (unix s), ended (unix s),
 --   ttl (s), value (base64), error (JSON), progress (JSON), delay (s; of a done job until it repeats, or -1), front ('1' or ''),
 --   untouched ('1' where a job that waits has never begun, or '')
@@ -44,7 +44,7 @@ local function finish(kind, id, exec, queue, started_at, started, ended, ttl, va
     return 0
   end
   drop_execution(id, exec, queue, worker)
-  local f = call('HMGET', job, 'status', 'x_ordering_key', 'x_sig')
+  local f = call('HMGET', job, 'status', 'x_ordering_key', 'x_sig', 'x_schedule')
   if f[1] ~= 'started' then return 0 end
 
   if kind == 'back' then
@@ -93,6 +93,7 @@ local function finish(kind, id, exec, queue, started_at, started, ended, ttl, va
     failed = failed + 1
     fail_job(id, queue, kind, ttl, at, value, err, stamps(exec, started, ended))
   end
+  if f[4] and kind ~= 'retry' then note_end(f[4], id, kind == 'done' and 'finished' or kind) end
   if f[2] and kind ~= 'retry' then leave_line(f[2], id, at) end
   return 1
 end

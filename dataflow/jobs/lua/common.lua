@@ -109,6 +109,15 @@ local function spend(signature)
   end
 end
 
+-- Note at its schedule how a job ended for good. Touches rq:dataflow:schedule:OWNER:NAME.
+local function note_end(schedule, id, how)
+  local key = P .. ':dataflow:schedule:' .. schedule
+  if call('EXISTS', key) == 1 then
+    call('HSET', key, 'last_outcome', how, 'last_ended', now(), 'last_ended_job', id)
+    call('HINCRBY', key, how, 1)
+  end
+end
+
 -- Record a failure that is final. Touches the job's keys, rq:failed:QUEUE, rq:results:ID.
 local function fail_job(id, queue, status, ttl, at, exc, error_json, stamps)
   local job = job_key(id)

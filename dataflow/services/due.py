@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from dataflow.errors import BrokerUnavailableError
-from dataflow.jobs.times import now_text
 from worker.link import Link, load_script, pause
 from worker.service import Service
+
+from dataflow.errors import BrokerUnavailableError
+from dataflow.jobs.times import now_text
 
 _DUE = load_script("due")
 
@@ -23,14 +24,14 @@ SHORTEST_WAIT = 0.005
 class Due(Service):
     """Moves scheduled jobs (delayed ones, and retries with an interval) to their queues, by the clock of the server.
 
-    Any number of workers may do so at once. Queues that RQ's own scheduler serves are left to it.
+    Any number of processes may do so at once. Queues that RQ's own scheduler serves are left to it.
 
     Args:
         link: The connection.
-        queues: Names of the queues.
+        queues: Names of the queues; none for all that there are.
     """
 
-    def __init__(self, link: Link, queues: Sequence[str]) -> None:
+    def __init__(self, link: Link, queues: Sequence[str] = ()) -> None:
         super().__init__()
         self._link = link
         self._queues = queues
