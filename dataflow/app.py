@@ -11,12 +11,14 @@ from dataflow.actors import OffersActors
 from dataflow.databases.interface import PoolMetrics
 from dataflow.errors import NodeNotFoundError, did_you_mean
 from dataflow.jobs import Broker, Job, JobQueue
+from dataflow.jobs.actor import Actor
 from dataflow.jobs.breakers import BrokerStore
 from dataflow.loop_thread import close_at_exit, run_sync
 from dataflow.models import ModelSpec, declare
 from dataflow.nodes import BaseDataFlowNode, CustomNode, process_catalog
 from dataflow.nodes.interface import Node
 from dataflow.resilience import Breakers, CircuitBreaker, CircuitBreakerConfig
+from dataflow.schedules.declaring import OffersSchedules
 from dataflow.workflows import Workflow, WorkflowBuilder
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ Model = TypeVar("Model", bound=type[Any])
 WorkflowFactory = TypeVar("WorkflowFactory", bound=Callable[[], Workflow | WorkflowBuilder])
 
 
-class DataFlow(OffersActors):
+class DataFlow(OffersActors, OffersSchedules):
     """Models on a database, and the nodes, workflows and queues that belong to them.
 
     Making one, and declaring models, opens no connection, starts no thread and writes no file.
@@ -70,6 +72,8 @@ class DataFlow(OffersActors):
         self._generate = generated_nodes
         self._nodes: dict[str, Node] = {}
         self._workflows: dict[str, Workflow] = {}
+        self._factories: dict[str, Callable[[], Any]] = {}
+        self._actors: dict[str, Actor[..., Any]] = {}
         self._broker: Broker | None = None
         self._signing_keys = self.settings.signatures()
         process_catalog.add(self)
@@ -231,6 +235,7 @@ class DataFlow(OffersActors):
     def workflow(self, factory: WorkflowFactory) -> WorkflowFactory:
         """Register what a function returns under the function's name (decorator)."""
         self.register_workflow(factory.__name__, factory())
+        self._factories[factory.__name__] = factory
         return factory
 
     def find_workflow(self, name: str) -> Workflow:

@@ -25,6 +25,10 @@ Redis cluster. The Lua scripts build the same names from the prefix that they ar
     rq:dataflow:metrics              hash   what all our workers counted (metrics.py)
     rq:dataflow:progress:ID          stream tells those who follow a job that a node of it began or ended; expires
     rq:dataflow:spent:TIME           set    signatures of jobs that finished, by when they end (tens of s)
+    rq:dataflow:schedules:OWNER      zset   names of an instance's schedules, by when each starts next; +inf where it does not
+    rq:dataflow:schedule:OWNER:NAME  hash   one of them (dataflow/schedules/store.py)
+    rq:dataflow:schedule:OWNER:NAME:ticks   list   its last 20 ticks, newest first (JSON)
+    rq:dataflow:scheduler:OWNER      string name of the scheduler that leads; expires where it does not renew it
 """
 
 from __future__ import annotations
@@ -102,3 +106,23 @@ def worker_executions(name: str) -> str:
 def pubsub(name: str) -> str:
     """Channel of commands to a worker."""
     return f"{PREFIX}:pubsub:{name}"
+
+
+def schedules(owner: str) -> str:
+    """Sorted set of an instance's schedules."""
+    return f"{PREFIX}:dataflow:schedules:{owner}"
+
+
+def schedule(owner: str, name: str) -> str:
+    """Hash of a schedule."""
+    return f"{PREFIX}:dataflow:schedule:{owner}:{name}"
+
+
+def ticks(owner: str, name: str) -> str:
+    """List of what became of a schedule's last ticks."""
+    return f"{PREFIX}:dataflow:schedule:{owner}:{name}:ticks"
+
+
+def leader(owner: str) -> str:
+    """Who leads the schedulers of an instance."""
+    return f"{PREFIX}:dataflow:scheduler:{owner}"

@@ -141,7 +141,7 @@ class JobQueue:
         size = 0
         at = now_text()
         for item in requests:
-            job_id, arguments = self._arguments(item, at)
+            job_id, arguments = self.arguments(item, at)
             ids.append(job_id)
             chunk += arguments
             size += max(len(part) for part in arguments if isinstance(part, bytes))
@@ -159,7 +159,26 @@ class JobQueue:
             )
         return jobs
 
-    def _arguments(self, item: EnqueueRequest | Mapping[str, Any], at: str) -> tuple[str, list[Argument]]:
+    def arguments(
+        self,
+        item: EnqueueRequest | Mapping[str, Any],
+        at: str,
+        *,
+        schedule: str | None = None,
+        due: float | None = None,
+    ) -> tuple[str, list[Argument]]:
+        """A job's id, and the arguments of ``put_job.lua`` that enqueue it.
+
+        Args:
+            item: The job.
+            at: Text of now.
+            schedule: ``OWNER:NAME`` of the schedule that it is of.
+            due: Unix time of the tick that it is of.
+
+        Raises:
+            NodeNotFoundError: No workflow is registered under the name.
+            InputError: An option or an input cannot be used.
+        """
         request = item if isinstance(item, EnqueueRequest) else _request_of(item)
         request.check()
         workflow = request.workflow
@@ -185,6 +204,8 @@ class JobQueue:
             at,
             signing_keys=self._signing_keys,
             limits=self._limits,
+            schedule=schedule,
+            due=due,
         )
 
     async def _send(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-
-from worker.link import Link, load_script, pause
-from worker.service import Service
+from pathlib import Path
 
 from dataflow.errors import BrokerUnavailableError
+from dataflow.jobs.scripts import Script
 from dataflow.jobs.times import now_text
+from dataflow.services.link import Link, pause
+from dataflow.services.service import Service
 
-_DUE = load_script("due")
+_DUE = Script(Path(__file__).parent / "lua" / "due.lua")
 
 #: Jobs moved in one call and queue, at most.
 MOST = 1_000
