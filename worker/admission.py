@@ -19,8 +19,9 @@ UNSUPPORTED = {
     "rate_limit_key": "rate limits",
 }
 #: Fields of a job that a claim reads after its data. It looks at the first itself: the ordering key. The times are not
-#: obeyed: one is counted, the other names the run in ledgers where a job has no token.
-FIELDS = (*SIGNED, *CHANGING, "created_at", "enqueued_at", FIELD)
+#: obeyed: one is counted, the other names the run in ledgers where a job has no token; nor is the schedule, which code
+#: that runs may ask for.
+FIELDS = (*SIGNED, *CHANGING, "created_at", "enqueued_at", "x_schedule", FIELD)
 
 #: Fields that hold whole numbers.
 _NUMBERS = ("timeout", "result_ttl", "failure_ttl", "retries_left", "repeats_left", "x_deliveries", "x_outages")

@@ -14,6 +14,7 @@ from dataflow.nodes.current import CurrentJob, running_job
 from dataflow.nodes.threads import CodeThreads, code_threads
 from dataflow.resilience.classes import cause_of
 from dataflow.runtime.execution import NodeEvent, NodeState, execute
+from dataflow.schedules.ids import due_of
 from dataflow.workflows import Workflow
 from worker.admission import Admission
 from worker.catalog import Served
@@ -171,7 +172,15 @@ class Runner:
 
 def _current(delivery: Delivery) -> CurrentJob:
     key = delivery.options.get("x_ordering_key", b"").decode(errors="replace")
-    return CurrentJob(delivery.job_id, delivery.queue, key or None, delivery.number("retries_left", 0))
+    of = delivery.options.get("x_schedule", b"").decode(errors="replace")
+    return CurrentJob(
+        delivery.job_id,
+        delivery.queue,
+        key or None,
+        delivery.number("retries_left", 0),
+        of.rpartition(":")[2] or None,
+        due_of(delivery.job_id) if of else None,
+    )
 
 
 def _interrupted(delivery: Delivery) -> Outcome | None:

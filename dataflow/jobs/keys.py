@@ -25,7 +25,7 @@ Redis cluster. The Lua scripts build the same names from the prefix that they ar
     rq:dataflow:metrics              hash   what all our workers counted (metrics.py)
     rq:dataflow:progress:ID          stream tells those who follow a job that a node of it began or ended; expires
     rq:dataflow:spent:TIME           set    signatures of jobs that finished, by when they end (tens of s)
-    rq:dataflow:schedules:OWNER      zset   names of an instance's schedules, by when each starts next; +inf where it does not
+    rq:dataflow:schedules:OWNER      zset   an instance's schedules, by when each starts next; +inf where it does not
     rq:dataflow:schedule:OWNER:NAME  hash   one of them (dataflow/schedules/store.py)
     rq:dataflow:schedule:OWNER:NAME:ticks   list   its last 20 ticks, newest first (JSON)
     rq:dataflow:scheduler:OWNER      string name of the scheduler that leads; expires where it does not renew it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 
 from dataflow.nodes.interface import RunContext
 
@@ -17,12 +18,16 @@ class CurrentJob:
         queue: Name of its queue.
         ordering_key: Its ordering key, if it has one.
         retries_left: Times it will be tried again if this try fails.
+        schedule: Name of the schedule that it is of, if it is of one.
+        due: The tick that it is of: when that was due, however late it runs.
     """
 
     id: str
     queue: str
     ordering_key: str | None
     retries_left: int
+    schedule: str | None = None
+    due: datetime | None = None
 
 
 running_job: ContextVar[CurrentJob | None] = ContextVar("dataflow_running_job", default=None)

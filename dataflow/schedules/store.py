@@ -78,13 +78,13 @@ class Entry:
         return self.fields.get(name, b"").decode(errors="replace")
 
     def moment(self, name: str) -> datetime | None:
-        """A field as a moment; None where it is empty."""
-        text = self.text(name)
-        return datetime.fromtimestamp(float(text), UTC) if text else None
+        """A field as a moment; None where it is empty, or no Unix time."""
+        return moment_of(self.fields.get(name, b""))
 
     def number(self, name: str) -> int:
         """A counter."""
-        return int(self.fields.get(name, b"0"))
+        value = self.fields.get(name, b"")
+        return int(value) if value.isdigit() else 0
 
 
 class ScheduleStore:
@@ -130,7 +130,7 @@ class ScheduleStore:
         client = await self._broker.client()
         async with self._broker.errors():
             found: Any = await client.zrange(keys.schedules(self._owner), 0, -1)
-        return sorted(name.decode() for name in found)
+        return sorted(name.decode(errors="replace") for name in found)
 
     def schedule_of(self, entry: Entry) -> Schedule:
         """The declaration of an entry.
@@ -234,3 +234,11 @@ class ScheduleStore:
 def unix_text(moment: datetime | None) -> str:
     """A moment as a field of the hash: a Unix time with microseconds, or ''."""
     return "" if moment is None else f"{moment.timestamp():.6f}"
+
+
+def moment_of(text: bytes) -> datetime | None:
+    """The moment that a field of the hash holds; None where it is empty, or no Unix time."""
+    try:
+        return datetime.fromtimestamp(float(text), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -12,7 +12,7 @@ local found = { string.format('%.6f', t), first[2] or '' }
 if first[2] and tonumber(first[2]) <= t then
   local due = call('ZRANGEBYSCORE', schedules, '-inf', t, 'WITHSCORES', 'LIMIT', 0, most)
   for i = 1, #due, 2 do
-    local f = call('HMGET', schedule_key(owner, due[i]), 'state', 'revision', 'next_due', 'since', 'anchor')
+    local f = redis.pcall('HMGET', schedule_key(owner, due[i]), 'state', 'revision', 'next_due', 'since', 'anchor')
     if f[1] == 'active' and f[2] and f[3] then
       found[#found + 1] = { due[i], due[i + 1], f[2], f[3], f[4] or '', f[5] or '' }
     else
