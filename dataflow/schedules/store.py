@@ -119,10 +119,12 @@ class ScheduleStore:
                 pipeline.time()
                 for name in chunk:
                     pipeline.hgetall(keys.schedule(self._owner, name))
-                (seconds, micros), *hashes = await pipeline.execute()
+                # A key of another type, which somebody else wrote, must not hide the others.
+                (seconds, micros), *hashes = await pipeline.execute(raise_on_error=False)
             now = datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
             for name, found in zip(chunk, hashes, strict=True):
-                entries.append(Entry(name, now, {key.decode(): value for key, value in found.items()}))
+                fields = {} if isinstance(found, Exception) else {key.decode(): item for key, item in found.items()}
+                entries.append(Entry(name, now, fields))
         return entries
 
     async def names(self) -> list[str]:
