@@ -25,6 +25,9 @@ MACROS = {
     "@annually": "0 0 1 1 *",
 }
 
+#: Characters of an expression.
+MAX_LENGTH = 500
+
 _ONE_SECOND = timedelta(seconds=1)
 #: Days that a month may have.
 _LENGTHS = {month: (28, 29) if month == 2 else (30,) if month in (4, 6, 9, 11) else (31,) for month in range(1, 13)}
@@ -114,6 +117,8 @@ def parse_cron(text: str) -> Cron:
 
 
 def _parse(text: str) -> Cron:
+    if len(text) > MAX_LENGTH:
+        raise Problem(f"is longer than {MAX_LENGTH} characters")
     words = MACROS.get(text.strip().lower(), text).upper().split()
     if words and words[0].startswith("@"):
         raise _unknown_macro(words[0])
