@@ -1,6 +1,6 @@
 """Schedules: workflows and actors that run because it is time."""
 
 from dataflow.schedules.schedule import Misfire, Overlap, Schedule
-from dataflow.schedules.timing import Timing
+from dataflow.schedules.timing import Ticks, Timing
 
-__all__ = ["Misfire", "Overlap", "Schedule", "Timing"]
+__all__ = ["Misfire", "Overlap", "Schedule", "Ticks", "Timing"]

@@ -16,7 +16,7 @@ from dataflow.schedules.arguments import moment_in_utc, moments_in_utc, refused,
 from dataflow.schedules.cron import parse_cron
 from dataflow.schedules.options import OPTIONS, checked_options
 from dataflow.schedules.plain import from_plain, to_plain
-from dataflow.schedules.timing import CronTiming, IntervalTiming, MomentsTiming, Timing
+from dataflow.schedules.timing import CronTiming, IntervalTiming, MomentsTiming, Ticks, Timing
 from dataflow.schedules.zones import zone_of
 
 Misfire = Literal["skip", "run_once", "run_all"]
@@ -113,8 +113,22 @@ class Schedule:
         """
         if self.start is not None and moment < self.start:
             moment = self.start - _MICROSECOND
-        due = (self._timing or IntervalTiming(self._interval, anchor)).after(moment)
+        due = self.timing(anchor).after(moment)
         return None if due is None or (self.end is not None and due > self.end) else due
+
+    def ticks_between(self, after: datetime, until: datetime, anchor: datetime) -> Ticks:
+        """How many ticks there are after a moment and not after another, and the last; quick also for millions.
+
+        Args:
+            after: Aware.
+            until: Aware.
+            anchor: As for ``timing``.
+        """
+        if self.start is not None:
+            after = max(after, self.start - _MICROSECOND)
+        if self.end is not None:
+            until = min(until, self.end)
+        return self.timing(anchor).between(after, until) if after < until else Ticks()
 
     def fires_at(self, due: datetime, owner: str) -> datetime:
         """When the tick that is due then is to start: ``due`` and its part of the jitter, in whole milliseconds.

@@ -24,6 +24,7 @@ from dataflow.schedules.plain import from_plain, to_plain
 
 ANCHOR = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
+WEEKS = (timedelta(weeks=-2), timedelta(weeks=2))
 moments = st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))
 
 
@@ -45,6 +46,33 @@ def test_an_interval_ticks_at_multiples_from_its_anchor(every: int, anchor: date
     assert due > moment
     assert (due - anchor) % step == timedelta(0)
     assert due == anchor if moment < anchor else due - step <= moment
+
+
+@given(every=st.integers(1_000, 10**7), anchor=moments, before=st.timedeltas(*WEEKS), length=st.timedeltas(*WEEKS))
+def test_ticks_of_an_interval_are_counted(every: int, anchor: datetime, before: timedelta, length: timedelta) -> None:
+    interval = schedule(every=every / 1000)
+    step = timedelta(milliseconds=every)
+    after, until = anchor + before, anchor + before + length
+    count, last = interval.ticks_between(after, until, anchor)
+    first = interval.due_after(after, anchor)
+    assert first is not None
+    if last is None:
+        assert count == 0
+        assert first > until
+    else:
+        assert last == first + (count - 1) * step
+        assert last <= until < last + step
+
+
+def test_ticks_are_counted_within_start_and_end() -> None:
+    daily = schedule(cron="0 2 * * *", start=datetime(2026, 1, 2, 2), end=datetime(2026, 1, 9, 1))
+    long = ANCHOR - timedelta(days=100), ANCHOR + timedelta(days=100)
+    assert daily.ticks_between(*long, ANCHOR) == (7, datetime(2026, 1, 8, 2, tzinfo=UTC))
+    assert daily.ticks_between(long[1], long[1] + timedelta(days=9), ANCHOR) == (0, None)
+    listed = schedule(at=[ANCHOR, ANCHOR + SECOND, ANCHOR + 2 * SECOND])
+    assert listed.ticks_between(ANCHOR, ANCHOR + SECOND, ANCHOR) == (1, ANCHOR + SECOND)
+    assert listed.ticks_between(*long, ANCHOR) == (3, ANCHOR + 2 * SECOND)
+    assert listed.ticks_between(long[0], ANCHOR - SECOND, ANCHOR) == (0, None)
 
 
 def test_an_interval_counts_from_its_start_first() -> None:

@@ -224,6 +224,7 @@ def test_nothing_is_skipped_or_doubled_where_clocks_change(data: st.DataObject, 
         found.append(due)
         moment = due
     assert found == Everyone(cron, clock).ticks(after, until)
+    assert timing.between(after, until) == (len(found), found[-1] if found else None)
 
 
 @settings(max_examples=200, deadline=None)
@@ -237,6 +238,27 @@ def test_the_next_tick_does_not_depend_on_who_asks_when(data: st.DataObject, zon
     microsecond = timedelta(microseconds=1)
     between = early + data.draw(st.integers(0, (due - early) // microsecond - 1)) * microsecond
     assert timing.after(between) == due
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data(), zone=st.sampled_from(ZONES), hours=st.integers(0, 24 * 400))
+def test_ticks_are_counted_as_one_by_one(data: st.DataObject, zone: str, hours: int) -> None:
+    minute, hour = data.draw(field(0, 59)), data.draw(field(0, 23, stars=False))
+    cron = f"{minute} {hour} {data.draw(field(1, 31))} {data.draw(field(1, 12))} {data.draw(field(0, 6))}"
+    timing = CronTiming(parse_or_skip(cron), ZoneInfo(zone))
+    after = data.draw(near_change(zone))
+    count, last, moment = 0, None, timing.after(after)
+    while moment is not None and moment <= after + timedelta(hours=hours) and count < 800:
+        count, last, moment = count + 1, moment, timing.after(moment)
+    until = last if count == 800 and last is not None else after + timedelta(hours=hours)
+    assert timing.between(after, until) == (count, last)
+
+
+def test_a_year_of_seconds_is_counted() -> None:
+    timing = CronTiming(parse_cron("* * * * * *"), zone_of("Europe/Berlin"))
+    begin, end = datetime(2024, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)
+    assert timing.between(begin, end) == (366 * 86_400, end)
+    assert timing.between(end, begin) == (0, None)
 
 
 # -- what it says ------------------------------------------------------------------------------------------------------

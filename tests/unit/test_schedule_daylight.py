@@ -120,6 +120,8 @@ def test_a_cron_schedule_ticks_when_cron_users_expect_it(
         ("* * * * *", "Europe/Berlin", "2025-10-26", 25 * 60),
         ("*/10 * * * *", "Australia/Lord_Howe", "2025-10-05", 141),
         ("*/10 * * * *", "Australia/Lord_Howe", "2025-04-06", 147),
+        ("*/15 * * * *", "Europe/Berlin", "2025-03-30", 92),
+        ("*/15 * * * *", "Europe/Berlin", "2025-10-26", 100),
         ("0 * * * *", "America/New_York", "2025-11-02", 25),
         ("0 0-23 * * *", "America/New_York", "2025-11-02", 24),
         ("0 0-23 * * *", "America/New_York", "2025-03-09", 23),
