@@ -10,6 +10,8 @@ from dataflow.schedules import Schedule
 #: Ticks of a schedule decided in one step. What is left is due still, and comes with the next.
 MOST = 100
 
+_MICROSECOND = timedelta(microseconds=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -61,6 +63,8 @@ def plan_ticks(schedule: Schedule, owner: str, standing: Standing, now: datetime
     """
     plan = Plan(due=standing.due, starts=standing.starts)
     on_time_from = now - timedelta(seconds=schedule.grace)
+    if schedule.misfire != "run_all":
+        _pass_over(plan, schedule, owner, standing, on_time_from)
     for _ in range(most):
         due, starts = plan.due, plan.starts
         if due is None or starts is None or starts > now:
@@ -76,3 +80,17 @@ def plan_ticks(schedule: Schedule, owner: str, standing: Standing, now: datetime
             plan.missed += 1
             plan.last_missed = due
     return plan
+
+
+def _pass_over(plan: Plan, schedule: Schedule, owner: str, standing: Standing, on_time_from: datetime) -> None:
+    """Count the ticks that were missed for certain, but the last of them: after a long stop they may be millions."""
+    until = on_time_from - timedelta(seconds=schedule.jitter) - _MICROSECOND
+    after = max(standing.due, standing.since)
+    missed = schedule.ticks_between(after, until, standing.anchor)
+    if missed.last is None:
+        return
+    before = schedule.ticks_between(after, missed.last - _MICROSECOND, standing.anchor)
+    plan.missed = missed.number
+    plan.last_missed = before.last or standing.due
+    plan.due = missed.last
+    plan.starts = max(standing.starts, schedule.fires_at(missed.last, owner))

@@ -3,6 +3,6 @@
 from dataflow.schedules.info import ScheduleInfo, Tick
 from dataflow.schedules.schedule import Misfire, Overlap, Schedule
 from dataflow.schedules.schedules import Schedules
-from dataflow.schedules.timing import Timing
+from dataflow.schedules.timing import Ticks, Timing
 
-__all__ = ["Misfire", "Overlap", "Schedule", "ScheduleInfo", "Schedules", "Tick", "Timing"]
+__all__ = ["Misfire", "Overlap", "Schedule", "ScheduleInfo", "Schedules", "Tick", "Ticks", "Timing"]

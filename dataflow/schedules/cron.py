@@ -25,7 +25,11 @@ MACROS = {
     "@annually": "0 0 1 1 *",
 }
 
+#: Characters of an expression.
+MAX_LENGTH = 500
+
 _ONE_SECOND = timedelta(seconds=1)
+_ONE_DAY = timedelta(days=1)
 #: Days that a month may have.
 _LENGTHS = {month: (28, 29) if month == 2 else (30,) if month in (4, 6, 9, 11) else (31,) for month in range(1, 13)}
 
@@ -57,11 +61,29 @@ class Cron:
     def after(self, wall: datetime) -> datetime | None:
         """The next wall time after ``wall`` that matches: whole seconds; None where the calendar ends before one."""
         wall = wall.replace(microsecond=0) + _ONE_SECOND
-        if self._months >> wall.month & 1 and self._days_of(wall.year, wall.month) >> wall.day & 1:
+        if self._matches_day(wall):
             time = self._time_from(wall.hour, wall.minute, wall.second)
             if time is not None:
                 return datetime(wall.year, wall.month, wall.day, *time)
         return self._first_of_day_from(wall.year, wall.month, wall.day + 1)
+
+    def count(self, after: datetime, until: datetime) -> int:
+        """How many wall times after one and not after another match."""
+        first = self._matches_day(after) and self._count_of_day(after)
+        last = self._matches_day(until) and self._count_of_day(until)
+        whole = self._seconds.bit_count() * self._minutes.bit_count() * self._hours.bit_count()
+        days = sum(self._matches_day(after + day * _ONE_DAY) for day in range((until.date() - after.date()).days))
+        return days * whole + last - first
+
+    def _matches_day(self, wall: datetime) -> bool:
+        return bool(self._months >> wall.month & 1 and self._days_of(wall.year, wall.month) >> wall.day & 1)
+
+    def _count_of_day(self, wall: datetime) -> int:
+        """How many times of a day that matches are not after this one."""
+        seconds = _below(self._seconds, wall.second + 1) if self._minutes >> wall.minute & 1 else 0
+        minutes = _below(self._minutes, wall.minute) * self._seconds.bit_count() + seconds
+        hours = _below(self._hours, wall.hour) * self._minutes.bit_count() * self._seconds.bit_count()
+        return hours + (minutes if self._hours >> wall.hour & 1 else 0)
 
     def _time_from(self, hour: int, minute: int, second: int) -> _Time | None:
         """The first time of a day that matches and is not earlier."""
@@ -99,6 +121,11 @@ def _lowest(bits: int, start: int = 0) -> int:
     return start + (rest & -rest).bit_length() - 1
 
 
+def _below(bits: int, end: int) -> int:
+    """How many bits are set, below ``end``."""
+    return (bits & (1 << end) - 1).bit_count()
+
+
 @lru_cache(maxsize=1024)
 def parse_cron(text: str) -> Cron:
     """What a cron expression says: minute, hour, day of month, month, day of week; with six fields, second first.
@@ -114,6 +141,8 @@ def parse_cron(text: str) -> Cron:
 
 
 def _parse(text: str) -> Cron:
+    if len(text) > MAX_LENGTH:
+        raise Problem(f"is longer than {MAX_LENGTH} characters")
     words = MACROS.get(text.strip().lower(), text).upper().split()
     if words and words[0].startswith("@"):
         raise _unknown_macro(words[0])

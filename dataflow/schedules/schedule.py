@@ -10,20 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
-from zoneinfo import ZoneInfo
 
 from dataflow.errors import ScheduleError, did_you_mean
+from dataflow.schedules.arguments import moment_in_utc, moments_in_utc, refused, seconds_of
 from dataflow.schedules.cron import parse_cron
 from dataflow.schedules.options import OPTIONS, checked_options
 from dataflow.schedules.plain import from_plain, to_plain
-from dataflow.schedules.timing import CronTiming, IntervalTiming, MomentsTiming, Timing
-from dataflow.schedules.zones import moment_of, zone_of
+from dataflow.schedules.timing import CronTiming, IntervalTiming, MomentsTiming, Ticks, Timing
+from dataflow.schedules.zones import zone_of
 
 Misfire = Literal["skip", "run_once", "run_all"]
 Overlap = Literal["skip", "queue", "cancel_previous", "allow"]
 
-#: Moments that ``at`` may name.
-MOST_MOMENTS = 1_000
 #: Seconds: the longest jitter.
 MAX_JITTER = 86_400.0
 #: Seconds: the longest interval, some ten years.
@@ -88,11 +86,11 @@ class Schedule:
 
     def __post_init__(self) -> None:
         self._check_names()
-        self._settle("jitter", _seconds("jitter", self.jitter, low=0.0, high=MAX_JITTER))
-        self._settle("grace", _seconds("grace", self.grace, low=1.0))
+        self._settle("jitter", seconds_of("jitter", self.jitter, low=0.0, high=MAX_JITTER))
+        self._settle("grace", seconds_of("grace", self.grace, low=1.0))
         self._check_policies()
         if not isinstance(self.options, Mapping):
-            raise _refused("options", self.options, "maps names to values")
+            raise refused("options", self.options, "maps names to values")
         self._settle("options", checked_options(self.workflow, self.options))
         self._settle_times()
 
@@ -115,8 +113,22 @@ class Schedule:
         """
         if self.start is not None and moment < self.start:
             moment = self.start - _MICROSECOND
-        due = (self._timing or IntervalTiming(self._interval, anchor)).after(moment)
+        due = self.timing(anchor).after(moment)
         return None if due is None or (self.end is not None and due > self.end) else due
+
+    def ticks_between(self, after: datetime, until: datetime, anchor: datetime) -> Ticks:
+        """How many ticks there are after a moment and not after another, and the last; quick also for millions.
+
+        Args:
+            after: Aware.
+            until: Aware.
+            anchor: As for ``timing``.
+        """
+        if self.start is not None:
+            after = max(after, self.start - _MICROSECOND)
+        if self.end is not None:
+            until = min(until, self.end)
+        return self.timing(anchor).between(after, until) if after < until else Ticks()
 
     def fires_at(self, due: datetime, owner: str) -> datetime:
         """When the tick that is due then is to start: ``due`` and its part of the jitter, in whole milliseconds.
@@ -174,14 +186,16 @@ class Schedule:
         return cls(name=name, workflow=workflow, **_sorted_out(given, {}))
 
     def changed(self, **changes: Any) -> Schedule:
-        """The schedule with other arguments, as those of ``declare``. One of cron, every and at replaces the others.
+        """The schedule with other arguments, as those of ``declare``, and ``workflow``.
+
+        One of cron, every and at replaces the others; None takes an option of the jobs back.
 
         Raises:
             ScheduleError: An argument is unknown or wrong.
         """
         if any(changes.get(kind) is not None for kind in _KINDS):
             changes = dict.fromkeys(_KINDS) | changes
-        return replace(self, **_sorted_out(changes, self.options))
+        return replace(self, **_sorted_out(changes, dict(self.options)))
 
     def to_document(self) -> dict[str, Any]:
         """The schedule in types that JSON has; what has its default is left out."""
@@ -238,15 +252,15 @@ class Schedule:
 
     def _check_names(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise _refused("name", self.name, "is 1 to 100 letters, digits, '_' and '-'")
+            raise refused("name", self.name, "is 1 to 100 letters, digits, '_' and '-'")
         if not isinstance(self.workflow, str) or not self.workflow:
-            raise _refused("workflow", self.workflow, "is the name of a registered workflow or actor")
+            raise refused("workflow", self.workflow, "is the name of a registered workflow or actor")
 
     def _check_policies(self) -> None:
         for name, known in (("misfire", get_args(Misfire)), ("overlap", get_args(Overlap))):
             value = getattr(self, name)
             if value not in known:
-                raise _refused(name, value, f"is one of {', '.join(known)}")
+                raise refused(name, value, f"is one of {', '.join(known)}")
         if self.misfire == "run_all" and self.overlap in ("skip", "cancel_previous"):
             raise ScheduleError(
                 f"misfire='run_all' runs every missed tick, and overlap={self.overlap!r} would drop most of them.",
@@ -265,31 +279,35 @@ class Schedule:
                 part=given[-1] if given else "cron",
             )
         zone = zone_of(self.timezone)
-        self._settle("start", _moment("start", self.start, zone))
-        self._settle("end", _moment("end", self.end, zone, up=False))
+        if self.start is not None:
+            self._settle("start", moment_in_utc("start", self.start, zone))
+        if self.end is not None:
+            self._settle("end", moment_in_utc("end", self.end, zone, up=False))
         if self.cron is not None:
+            if not isinstance(self.cron, str):
+                raise refused("cron", self.cron, "is text")
             self._settle("_timing", CronTiming(parse_cron(self.cron), zone))
         elif self.every is not None:
             self._settle_interval()
         else:
-            self._settle("at", _moments(self.at, zone))
+            self._settle("at", moments_in_utc("at", self.at, zone))
             self._settle("_timing", MomentsTiming(self._moments))
         self._check_span()
 
     def _settle_interval(self) -> None:
         every = self.every.total_seconds() if isinstance(self.every, timedelta) else self.every
-        seconds = _seconds("every", every, low=1.0, high=MAX_INTERVAL)
+        seconds = seconds_of("every", every, low=1.0, high=MAX_INTERVAL)
         if not math.isclose(seconds * 1000, round(seconds * 1000), rel_tol=1e-12):
-            raise _refused("every", self.every, "has whole milliseconds")
+            raise refused("every", self.every, "has whole milliseconds")
         if self.jitter > seconds:
-            raise _refused("jitter", self.jitter, f"is no longer than the interval, {seconds:g} seconds")
+            raise refused("jitter", self.jitter, f"is no longer than the interval, {seconds:g} seconds")
         self._settle("every", seconds)
         if self.start is not None:
             self._settle("_timing", IntervalTiming(self._interval, self.start))
 
     def _check_span(self) -> None:
         if self.start is not None and self.end is not None and self.end < self.start:
-            raise _refused("end", self.end, f"is not before start, {_shown(self.start)}")
+            raise refused("end", self.end, f"is not before start, {_shown(self.start)}")
         if self._timing is None:  # an interval of which only the time of its adding says when it ticks
             return
         first = self.start or _BEGINNING
@@ -303,53 +321,16 @@ class Schedule:
             )
 
 
-def _sorted_out(given: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def _sorted_out(given: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     """Arguments of a schedule, those that are options of its jobs put together with ``options``."""
-    own = {item.name for item in fields(Schedule) if item.init} - {"name", "workflow", "options"}
+    own = {item.name for item in fields(Schedule) if item.init} - {"name", "options"}
     for name in given.keys() - own - {*OPTIONS}:
         raise ScheduleError(
             f"A schedule has no argument {name!r}.", hint=did_you_mean(str(name), own | {*OPTIONS}), part=name
         )
     mine = {name: value for name, value in given.items() if name in own}
-    theirs = {name: value for name, value in given.items() if name in OPTIONS}
-    return {**mine, "options": {**options, **theirs}}
-
-
-def _refused(part: str, value: object, rule: str) -> ScheduleError:
-    return ScheduleError(f"{part} {rule}, got {value!r}.", part=part, value=value)
-
-
-def _seconds(part: str, value: object, *, low: float, high: float = math.inf) -> float:
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high or value == math.inf:
-        limits = f"from {low:g}" + ("" if high == math.inf else f" to {high:g}")
-        raise _refused(part, value, f"is a number of seconds {limits}")
-    return float(value)
-
-
-def _moment(part: str, value: object, zone: ZoneInfo, *, up: bool = True) -> datetime | None:
-    """A moment in UTC, in whole milliseconds; a naive one is meant in the zone."""
-    if value is None:
-        return None
-    if not isinstance(value, datetime):
-        raise _refused(part, value, "is a datetime")
-    try:
-        moment = moment_of(value, zone) if value.tzinfo is None else value.astimezone(UTC)
-        rest = moment.microsecond % 1000
-        return moment + _MICROSECOND * (1000 - rest if up else -rest) if rest else moment
-    except OverflowError:
-        raise _refused(part, value, "is a moment within the years 1 to 9999") from None
-
-
-def _moments(at: object, zone: ZoneInfo) -> tuple[datetime, ...]:
-    given = at if isinstance(at, Sequence) and not isinstance(at, (str, bytes)) else [at]
-    if not 1 <= len(given) <= MOST_MOMENTS:
-        raise ScheduleError(f"at has 1 to {MOST_MOMENTS:,} moments, got {len(given):,}.", part="at")
-    moments = {_moment("at", item, zone) for item in given}
-    if None in moments:
-        raise _refused("at", None, "is a datetime")
-    return tuple(sorted(moment for moment in moments if moment is not None))
+    theirs = options | {name: value for name, value in given.items() if name in OPTIONS}
+    return mine | {"options": {name: value for name, value in theirs.items() if value is not None}}
 
 
 def _written(value: Any) -> Any:

@@ -68,8 +68,8 @@ def offsets(wall: datetime, zone: ZoneInfo) -> tuple[timedelta, timedelta]:
 
 def change(wall: datetime, before: timedelta, after: timedelta, zone: ZoneInfo) -> datetime:
     """The moment at which clocks are changed, for a wall time in the gap or repeat that this makes."""
-    low = (wall - max(before, after)).replace(tzinfo=UTC, fold=0)
-    high = (wall - min(before, after)).replace(tzinfo=UTC, fold=0)
+    wall = wall.replace(microsecond=0, tzinfo=UTC, fold=0)
+    low, high = wall - max(before, after), wall - min(before, after)
     # low is before the change, high is not. All changes are at whole seconds.
     while high - low > _SECOND:
         middle = low + (high - low) // _SECOND // 2 * _SECOND
