@@ -41,8 +41,9 @@ meaning: $(INSTALLED) ## Compare the databases with plain Python, on other rando
 bench: $(INSTALLED) ## Nodes beside the raw drivers and SQLAlchemy Core, in one run
 	$(BIN)/python -m benchmarks
 
-chaos: $(INSTALLED) ## 10,000 jobs while workers and Redis are killed, then 100,000 for leaks; some minutes
+chaos: $(INSTALLED) ## 10,000 jobs while workers and Redis are killed, 100,000 for leaks, schedules; some 15 minutes
 	$(BIN)/python -m tests.fault.chaos
+	$(BIN)/python -m tests.fault.ticks
 
 format: $(INSTALLED) ## Put the code into shape
 	$(BIN)/ruff format .
