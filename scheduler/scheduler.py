@@ -74,7 +74,7 @@ class Scheduler:
         tickers: list[Service] = []
         for app in apps:
             store = app.schedules.store(broker)
-            sync = Sync(app.schedules, store)
+            sync = Sync(app.schedules, store, lock_time)
             leader = Leader(self._link, app.schedules.owner, self.name, lock_time)
 
             async def stop_job(worker: str, job_id: str) -> None:

@@ -27,6 +27,9 @@ MAX_JITTER = 86_400.0
 #: Seconds: the longest interval, some ten years.
 MAX_INTERVAL = 3650 * 86_400.0
 
+#: Seconds that a tick may be late, where a schedule does not say.
+GRACE = 60.0
+
 #: Version of the document that is written, and the only one read.
 VERSION = 1
 
@@ -78,7 +81,7 @@ class Schedule:
     start: datetime | None = None
     end: datetime | None = None
     misfire: Misfire = "run_once"
-    grace: float = 60.0
+    grace: float = GRACE
     overlap: Overlap = "skip"
     options: Mapping[str, Any] = field(default_factory=dict)
     #: None for intervals without a start: those are counted from when the schedule was added.

@@ -196,6 +196,23 @@ async def _is_there(app: DataFlow) -> bool:
     return bool(await app.schedules.store().read("nightly"))
 
 
+async def test_grace_that_a_takeover_may_use_up_is_warned_of(
+    new_app: NewApp, scheduling: Scheduling, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = release(new_app, every=1, grace=4)
+    for name, grace, misfire in (("short", 5, "skip"), ("long", 5.5, "skip"), ("each", 1, "run_all")):
+        await app.schedules.add_async(name, "report", every=1, grace=grace, misfire=misfire, overlap="allow")
+    for _ in range(2):  # as added, and as found
+        caplog.clear()
+        async with scheduling(app, lock_time=5):
+            pass
+        (said,) = [record.getMessage() for record in caplog.records if "lock time of 5 s" in record.message]
+        assert said.endswith("nightly (4 s), short (5 s).")
+    caplog.clear()
+    async with scheduling(app, lock_time=3):
+        assert "lock time of 3 s" not in caplog.text
+
+
 async def test_two_instances_of_one_name_cannot_share_a_scheduler(new_app: NewApp) -> None:
     app = new_app()
     with pytest.raises(ConfigurationError, match="shop, shop"):
