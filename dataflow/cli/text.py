@@ -20,6 +20,12 @@ COLORS = {
     "running": "cyan",
     "busy": "cyan",
     "canceled": "yellow",
+    "active": "green",
+    "paused": "yellow",
+    "broken": "red",
+    "missed": "red",
+    "taken": "red",
+    "skipped": "yellow",
 }
 
 

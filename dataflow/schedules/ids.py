@@ -1,7 +1,7 @@
 """Ids of the jobs of schedules: made of owner, schedule and due time, so that a tick enqueued twice is one job.
 
-Both names may hold ``-`` and ``_``, and two schedules must not share an id. So in the owner's name each of the two has a
-``_`` before it, and the first ``-`` without one ends it: ``shop-eu`` and ``nightly`` are ``shop_-eu-nightly-…``.
+Both names may hold ``-`` and ``_``, and two schedules must not share an id. So in the owner's name each of the two has
+a ``_`` before it, and the first ``-`` without one ends it: ``shop-eu`` and ``nightly`` are ``shop_-eu-nightly-…``.
 """
 
 from __future__ import annotations

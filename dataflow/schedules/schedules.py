@@ -91,6 +91,12 @@ class Schedules:
         """Where they are kept, in the instance's broker or another."""
         return ScheduleStore(broker or self._broker(), self.owner, self._keys)
 
+    def in_broker(self, broker: Broker) -> Schedules:
+        """The schedules of the same instance in another broker."""
+        other = Schedules(self.owner, lambda: broker, self.maker, self._names, self._keys)
+        other._declared = self._declared
+        return other
+
     # Changes
 
     async def add_async(
@@ -300,6 +306,14 @@ class Schedules:
             await self._found(store, name)
         return [tick_of(item) for item in found]
 
+    async def leader_async(self) -> str | None:
+        """Name of the scheduler that leads; None where none runs, or the last one died a moment ago.
+
+        Raises:
+            BrokerUnavailableError: The broker cannot be reached.
+        """
+        return await self.store().leader()
+
     # The same from synchronous code
 
     def add(self, name: str, workflow: Workflow | Callable[..., Any] | str, **arguments: Any) -> ScheduleInfo:
@@ -333,6 +347,10 @@ class Schedules:
     def history(self, name: str) -> Sequence[Tick]:
         """``history_async`` from synchronous code."""
         return run_sync(self.history_async(name))
+
+    def leader(self) -> str | None:
+        """``leader_async`` from synchronous code."""
+        return run_sync(self.leader_async())
 
     def list(self) -> Sequence[ScheduleInfo]:
         """``list_async`` from synchronous code."""

@@ -229,6 +229,13 @@ class ScheduleStore:
             found: Any = await client.lrange(keys.ticks(self._owner, name), 0, -1)
         return [msgspec.json.decode(item) for item in found]
 
+    async def leader(self) -> str | None:
+        """Name of the scheduler that leads, None where none does; errors as of ``read``."""
+        client = await self._broker.client()
+        async with self._broker.errors():
+            name: Any = await client.get(keys.leader(self._owner))
+        return None if name is None else name.decode(errors="replace")
+
     def _sealed_as(self, name: str) -> str:
         return f"schedule {self._owner}:{name}"
 
