@@ -1,7 +1,7 @@
 """`python -m benchmarks.schedules`: from the moment a schedule is due to the start of its job, and what schedules cost.
 
-A private Redis, one ``dataflow scheduler`` and one ``dataflow worker``, each a process of its own. All have the same clock,
-so a job knows how late it starts: ``time.time() - current_job().due``.
+A private Redis, one ``dataflow scheduler`` and one ``dataflow worker``, each a process of its own. They have one clock,
+so a job knows how late it starts.
 """
 
 from __future__ import annotations
