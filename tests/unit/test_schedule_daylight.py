@@ -159,3 +159,17 @@ def test_an_interval_does_not_know_of_clocks() -> None:
     daily = Schedule(name="s", workflow="w", every=timedelta(days=1), start=start, timezone="Europe/Berlin")
     first = datetime(2025, 10, 25, 10, tzinfo=UTC)
     assert daily.due_after(first, ANCHOR) == first + timedelta(hours=24)
+
+
+@pytest.mark.parametrize("minute", range(0, 180, 20))
+@pytest.mark.parametrize(("cron", "ticks_of_hours"), [("5-59/20 2 * * *", 3), ("*/20 2 * * *", 6)])
+def test_counting_from_within_the_repeated_hour_is_going_on(cron: str, ticks_of_hours: int, minute: int) -> None:
+    schedule = Schedule(name="s", workflow="w", cron=cron, timezone="Europe/Berlin")
+    begin = datetime(2025, 10, 25, 23, 59, tzinfo=UTC)  # 01:59 +0200
+    after, until = begin + timedelta(minutes=minute), begin + timedelta(hours=3)
+    found, moment = [], after
+    while (due := schedule.due_after(moment, ANCHOR)) is not None and due <= until:
+        found.append(due)
+        moment = due
+    assert schedule.ticks_between(after, until, ANCHOR) == (len(found), found[-1] if found else None)
+    assert schedule.ticks_between(begin, until, ANCHOR).number == ticks_of_hours
