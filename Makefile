@@ -38,8 +38,9 @@ check: $(INSTALLED) ## What CI runs: format, lint, types, import rules, tests
 meaning: $(INSTALLED) ## Compare the databases with plain Python, on other random plays every time: 20 minutes
 	$(BIN)/python -m pytest tests/integration/meaning --hypothesis-profile=long
 
-bench: $(INSTALLED) ## Nodes beside the raw drivers and SQLAlchemy Core, in one run
+bench: $(INSTALLED) ## Nodes beside the raw drivers and SQLAlchemy Core, in one run; then schedules
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.schedules
 
 chaos: $(INSTALLED) ## 10,000 jobs while workers and Redis are killed, 100,000 for leaks, schedules; some 15 minutes
 	$(BIN)/python -m tests.fault.chaos

@@ -18,7 +18,7 @@ from dataflow.models import ModelSpec, declare
 from dataflow.nodes import BaseDataFlowNode, CustomNode, process_catalog
 from dataflow.nodes.interface import Node
 from dataflow.resilience import Breakers, CircuitBreaker, CircuitBreakerConfig
-from dataflow.schedules.declaring import OffersSchedules
+from dataflow.scheduling import OffersSchedules
 from dataflow.workflows import Workflow, WorkflowBuilder
 
 if TYPE_CHECKING:

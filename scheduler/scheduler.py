@@ -8,15 +8,15 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
-from dataflow.errors import ConfigurationError
+from dataflow.errors import BrokerUnavailableError, ConfigurationError
 from dataflow.jobs.broker import Broker
 from dataflow.jobs.control import send_command
 from dataflow.schedules import Schedules
 from dataflow.services.due import Due
-from dataflow.services.link import Link
+from dataflow.services.link import Link, pause
 from dataflow.services.service import Service
 from scheduler.leader import Leader
 from scheduler.sync import Sync
@@ -102,10 +102,10 @@ class Scheduler:
         """
         try:
             await self._link.open()
-            for service in self._leaders:
-                await service.start()
+            for leader in self._leaders:
+                await _insist(leader.start)
             for sync in self._syncs:
-                await sync.run()
+                await _insist(sync.run)
             for service in self._workers:
                 await service.start()
             self.started.set()
@@ -125,6 +125,18 @@ class Scheduler:
             end.cancel()
         for task in done & services:
             task.result()
+
+
+async def _insist(work: Callable[[], Awaitable[None]]) -> None:
+    """Do what may be done twice, until the broker answers."""
+    attempt = 0
+    while True:
+        try:
+            return await work()
+        except BrokerUnavailableError as error:
+            logger.warning("%s", error)
+            await pause(attempt)
+            attempt += 1
 
 
 async def schedule(scheduler: Scheduler) -> None:

@@ -154,7 +154,7 @@ class Schedules:
 
         async def update(store: ScheduleStore, entry: Entry) -> bool:
             old = store.schedule_of(entry)
-            new = _with(old, changes)
+            new = old.changed(**changes)
             self.maker.check(new, entry.now)
             place = place_changed(old, new, entry)
             if entry.text("state") == "paused":
@@ -355,16 +355,6 @@ class Schedules:
     def list(self) -> Sequence[ScheduleInfo]:
         """``list_async`` from synchronous code."""
         return run_sync(self.list_async())
-
-
-def _with(old: Schedule, changes: dict[str, Any]) -> Schedule:
-    """A schedule with changes, one of which may be its workflow."""
-    changes = dict(changes)
-    workflow = changes.pop("workflow", old.workflow)
-    new = old.changed(**changes)
-    if workflow == new.workflow:
-        return new
-    return Schedule.from_document({**new.to_document(), "workflow": workflow})
 
 
 def _insist_on_same(store: ScheduleStore, entry: Entry, schedule: Schedule) -> None:

@@ -1,8 +1,7 @@
-"""Ids of the jobs of schedules: each tick of each schedule has its own, and tells when it was due."""
+"""Ids of the jobs of schedules: each tick has its own, and tells when it was due. Seals of their declarations."""
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -10,11 +9,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dataflow import DataFlow
-from dataflow.errors import ConfigurationError
+from dataflow.errors import ConfigurationError, SignatureError
 from dataflow.jobs import keys
+from dataflow.jobs.requests import _ID
+from dataflow.jobs.signatures import SigningKeys
 from dataflow.schedules.ids import due_of, hand_id, tick_id
 
 DUE = datetime(2026, 11, 22, 2, tzinfo=UTC)
+KEYS = SigningKeys({"k1": "a secret of the test's own"})
 
 # Few letters, so that names that could be mistaken for each other come up often.
 NAMES = st.text("a_-", min_size=1, max_size=5) | st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
@@ -47,9 +49,10 @@ def test_two_ticks_never_share_an_id(one: tuple[str, str, datetime], other: tupl
 
 
 @given(TICKS)
+@example(("a", "b-20200101T000000Z", DUE))
 def test_an_id_suits_rq_and_tells_when_its_tick_was_due(tick: tuple[str, str, datetime]) -> None:
     for made in (tick_id(*tick), hand_id(*tick)):
-        assert re.fullmatch(r"[A-Za-z0-9_-]+", made)
+        assert _ID.fullmatch(made)
         assert due_of(made) == tick[2]
 
 
@@ -64,3 +67,24 @@ def test_keys_are_unambiguous_since_no_name_has_a_colon() -> None:
     for name in ("a:b", "a:", "", "ä", "a b", "a" * 65):
         with pytest.raises(ConfigurationError, match="cannot be part of a job's id"):
             _ = DataFlow(":memory:", name=name).schedules
+
+
+def test_by_hand_each_job_is_another() -> None:
+    assert hand_id("o", "n", DUE) != hand_id("o", "n", DUE)
+
+
+def test_a_seal_is_of_one_thing_and_one_content() -> None:
+    seal = KEYS.seal("schedule o:n", b"{}").encode()
+    KEYS.check_seal(seal, "schedule o:n", b"{}")
+    SigningKeys({"k2": "the secret after that", "k1": "a secret of the test's own"}).check_seal(
+        seal, "schedule o:n", b"{}"
+    )
+    for what, content in (("schedule o:m", b"{}"), ("schedule o:n", b"{} ")):
+        with pytest.raises(SignatureError, match="does not match"):
+            KEYS.check_seal(seal, what, content)
+    with pytest.raises(SignatureError, match="not signed"):
+        KEYS.check_seal(b"", "schedule o:n", b"{}")
+    with pytest.raises(SignatureError, match="'k1', which is not among"):
+        SigningKeys({"k2": "the secret after that"}).check_seal(seal, "schedule o:n", b"{}")
+    with pytest.raises(SignatureError, match="does not match"):
+        SigningKeys({"k1": "another secret under it"}).check_seal(seal, "schedule o:n", b"{}")

@@ -6,16 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dataflow.errors import ScheduleError
 from dataflow.jobs import Broker, JobQueue
 from dataflow.jobs.actor import Actor
 from dataflow.jobs.signatures import SigningKeys
-from dataflow.schedules.making import JobMaker
-from dataflow.schedules.schedule import Misfire, Overlap, Schedule
-from dataflow.schedules.schedules import Schedules
 from dataflow.workflows import Workflow
+
+if TYPE_CHECKING:
+    from dataflow.schedules.schedule import Misfire, Overlap
+    from dataflow.schedules.schedules import Schedules
 
 Target = TypeVar("Target", bound=Callable[..., Any])
 
@@ -45,6 +46,9 @@ class OffersSchedules(ABC):
         Raises:
             ConfigurationError: The instance's name has other characters than letters, digits, ``_`` and ``-``.
         """
+        from dataflow.schedules.making import JobMaker
+        from dataflow.schedules.schedules import Schedules
+
         maker = JobMaker(self.name, self.queue, self._actors)
         return Schedules(self.name, lambda: self.broker, maker, self._name_of, self._signing_keys)
 
@@ -94,6 +98,8 @@ class OffersSchedules(ABC):
             ... @db.actor
             ... async def report() -> None: ...
         """
+        from dataflow.schedules.schedule import Schedule
+
         given: dict[str, Any] = {
             "cron": cron, "every": every, "at": at, "timezone": timezone, "jitter": jitter, "start": start, "end": end,
             "misfire": misfire, "grace": grace, "overlap": overlap, **options,
