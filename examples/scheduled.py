@@ -80,6 +80,7 @@ def main() -> None:
         wait_for("measure", lambda info: info.finished >= 3)
         db.schedules.pause("measure", "three are enough")
         info = wait_for("measure", lambda info: info.finished == info.queued)
+        print("a scheduler leads:", db.schedules.leader() is not None)
         ticks = dues()
         print("one row per job:", len(ticks) == info.finished)
         second = timedelta(seconds=1)

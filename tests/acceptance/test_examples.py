@@ -25,6 +25,7 @@ EXAMPLES = {
         r"^Ada: 10 20 30 40 50$",
     ],
     "scheduled": [
+        r"^a scheduler leads: True$",
         r"^one row per job: True$",
         r"^a second apart: True$",
         r"^measure: paused - three are enough - every 1 s$",
