@@ -25,8 +25,8 @@ logger = logging.getLogger("dataflow.scheduler")
 
 #: Schedules that tick in one call, at most.
 BATCH = 200
-#: Bytes of jobs in one call, about.
-BATCH_BYTES = 4 * 1024 * 1024
+#: Bytes and number of jobs in one call, about: Redis serves nobody else meanwhile.
+BATCH_BYTES, BATCH_JOBS = 4 * 1024 * 1024, 500
 #: Seconds between looks, at most: a schedule may have been added for sooner than the next that was known.
 LONGEST_WAIT = 0.5
 #: Seconds between looks, at least.
@@ -127,21 +127,22 @@ class Ticker(Service):
         unreadable = await self._learn([due for due in found if not self._knows(due)])
         batch: list[Argument] = []
         sent: list[str] = []
-        size = done = 0
+        size = jobs = done = 0
         for due in found:
             if due.name in unreadable or not self._knows(due):
                 continue  # it was changed meanwhile, and comes with the next look
             try:
-                arguments, bytes_of_jobs = self._arguments(due, now)
+                arguments, number, bytes_of_jobs = self._arguments(due, now)
             except Exception as error:  # whatever is wrong with one, the others go on
                 done += await self._break(due, error)
                 continue
             batch += arguments
             size += bytes_of_jobs
+            jobs += number
             sent.append(due.name)
-            if size >= BATCH_BYTES:
+            if size >= BATCH_BYTES or jobs >= BATCH_JOBS:
                 done += await self._send(sent, batch, now)
-                batch, sent, size = [], [], 0
+                batch, sent, size, jobs = [], [], 0, 0
         if sent:
             done += await self._send(sent, batch, now)
         for due in found:
@@ -169,8 +170,8 @@ class Ticker(Service):
             self._known[entry.name] = Known(entry.text("revision"), schedule, most)
         return unreadable
 
-    def _arguments(self, due: Due, now: datetime) -> tuple[list[Argument], int]:
-        """The part of the arguments of ``tick.lua`` that lets one schedule tick, and the bytes of its jobs."""
+    def _arguments(self, due: Due, now: datetime) -> tuple[list[Argument], int, int]:
+        """The part of the arguments of ``tick.lua`` that lets one schedule tick; number and bytes of its jobs."""
         known = self._known[due.name]
         schedule = known.schedule
         plan = plan_ticks(schedule, self._owner, due.standing, now, known.most)
@@ -185,7 +186,7 @@ class Ticker(Service):
             _, job = self._schedules.maker.arguments(schedule, moment, now)
             arguments += (unix_text(moment), *job)
             size += max(len(part) for part in job if isinstance(part, bytes))
-        return arguments, size
+        return arguments, len(plan.runs), size
 
     async def _send(self, names: Sequence[str], batch: Sequence[Argument], now: datetime) -> int:
         reports = await self._link.call(TICK, [self._owner, format_time(now), CANCELED_TTL, *batch])
