@@ -26,7 +26,7 @@ _PLAIN_INSERT = re.compile(r"\s*INSERT\s+INTO\s(?!.*\b(?:ON\s+CONFLICT|SELECT)\b
 class PostgreSQLSession(PooledSession):
     """An asyncpg connection.
 
-    A statement that asyncpg has prepared already is given to its protocol as it is. The layers that lie between, for
+    A statement that asyncpg has prepared already is given to its protocol as it is. What asyncpg does before that, for
     those that have to be prepared first, would be a sixth of the price of a statement.
     """
 
@@ -110,6 +110,10 @@ class PostgreSQLSession(PooledSession):
             # Others may be outdated as well.
             self._connection._stmt_cache.clear()
             return True
+        if isinstance(error, asyncpg.OutdatedSchemaCacheError):
+            # The statement has taken effect, and the connection would go on to read values of the type's old form.
+            self.terminate()
+            return False
         return may_be_outdated(error) and self._forget(statement)
 
     def reached_server(self, error: BaseException) -> bool:
