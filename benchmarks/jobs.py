@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks.peers.bench import JobBench
+from benchmarks.peers.bench import JobBench, UnmeasuredError
 from benchmarks.peers.catalog import PEERS, Peer
 from benchmarks.peers.suite import INSERTS, JobRow, JobSize, JobSuite
 from benchmarks.peers.venvs import NotInstalledError, programs
@@ -28,14 +28,16 @@ def measure_jobs(console: Console, size: JobSize, peers: Sequence[Peer], only: s
         database_url = _database(stack, console) if only in INSERTS else ""
         benches: dict[str, JobBench] = {}
         for peer in peers:
+            log = server.folder / f"{peer.module}.log"
             try:
                 folder, version = programs(peer, here=here)
-            except NotInstalledError as error:
+                bench = JobBench(peer, folder, server.url, database_url, log)
+                bench.check()
+            except (NotInstalledError, UnmeasuredError) as error:
                 missing[peer.name] = str(error)
                 continue
             console.print(f"  {peer.name}: {peer.library} {version}", style="dim")
-            log = server.folder / f"{peer.module}.log"
-            benches[peer.name] = JobBench(peer, folder, server.url, database_url, log)
+            benches[peer.name] = bench
         rows: list[JobRow] = []
 
         def report(row: JobRow) -> None:
@@ -48,7 +50,7 @@ def measure_jobs(console: Console, size: JobSize, peers: Sequence[Peer], only: s
         JobSuite(benches, database_url, size, only, report, warn).run()
     console.print(_table([peer.name for peer in peers], rows, missing))
     for name, why in missing.items():
-        console.print(f"{name} could not be installed: {escape(why)}")
+        console.print(f"{name} is missing: {escape(why)}")
     console.print(f"At the end: {machine_load()}.")
 
 
@@ -80,7 +82,7 @@ def _database(stack: ExitStack, console: Console) -> str:
 def _table(names: Sequence[str], rows: Sequence[JobRow], missing: dict[str, str]) -> Table:
     header = [
         "what",
-        *(f"{name} (not installed)" if name in missing else name for name in names),
+        *(f"{name} (missing)" if name in missing else name for name in names),
         "ours/best",
         "budget",
     ]

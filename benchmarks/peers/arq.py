@@ -11,7 +11,7 @@ from arq import create_pool
 from arq.connections import RedisSettings
 
 from benchmarks.peers import core_insert
-from benchmarks.peers.contract import AT_ONCE, CONCURRENCY, REDIS_URL, Kind
+from benchmarks.peers.contract import AT_ONCE, REDIS_URL, Kind, do_nothing
 
 # Its worker takes the loop of the policy.
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
@@ -19,6 +19,7 @@ asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 async def nothing(context: dict[str, Any], text: str) -> None:
     """A job that does nothing."""
+    do_nothing()
 
 
 async def insert(context: dict[str, Any], text: str) -> int:
@@ -41,9 +42,8 @@ class WorkerSettings:
     functions: ClassVar = [nothing, insert]
     redis_settings = RedisSettings.from_dsn(REDIS_URL)
     on_startup = _startup
-    max_jobs = CONCURRENCY
+    max_jobs = 100
     poll_delay = 0.01
-    queue_read_limit = 1_000
     log_results = False
 
 

@@ -76,6 +76,22 @@ class JobBench:
             raise UnmeasuredError(f"{self.peer.name}'s producer failed:\n{done.stderr}")
         return float(done.stdout or 0)
 
+    def check(self, count: int = 50) -> None:
+        """See whether its jobs run and end: some counters fall for jobs that failed as well.
+
+        Raises:
+            UnmeasuredError: They do not.
+        """
+        marks = self._log.with_suffix(".marks")
+        marks.unlink(missing_ok=True)
+        self.empty()
+        self.produce("many", "nothing", count)
+        with self.workers(1, BENCH_MARKS=str(marks)):
+            self._wait(count, count)
+        ran = marks.stat().st_size if marks.exists() else 0
+        if ran != count:
+            raise UnmeasuredError(f"{count} jobs of {self.peer.name} ended, and {ran} ran.\n{self._said()}")
+
     def drain(self, kind: Kind, count: int, *, size: int = 0, processes: int = 1) -> float:
         """Enqueue jobs, then start workers; the jobs that end per second."""
         self.empty()
@@ -109,8 +125,8 @@ class JobBench:
         return (self._used_memory() - before) / count
 
     @contextmanager
-    def workers(self, processes: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-        """Worker processes, stopped at the end."""
+    def workers(self, processes: int, **variables: str) -> Iterator[list[subprocess.Popen[bytes]]]:
+        """Worker processes, with these variables in their environment, stopped at the end."""
         program, *arguments = (part.format(redis=self._url) for part in self.peer.worker)
         running: list[subprocess.Popen[bytes]] = []
         try:
@@ -121,7 +137,7 @@ class JobBench:
                         subprocess.Popen(
                             [self._programs / program, *arguments],
                             cwd=ROOT,
-                            env=self._environment,
+                            env={**self._environment, **variables},
                             stdin=subprocess.DEVNULL,
                             stdout=log,
                             stderr=subprocess.STDOUT,
@@ -145,9 +161,12 @@ class JobBench:
             if ended != before:
                 before, changed = ended, now
             elif now - changed > PATIENCE:
-                log = self._log.read_text(errors="replace")[-2_000:]
-                raise UnmeasuredError(f"{self.peer.name} ended {ended} of {count} jobs, then none.\n{log}")
+                raise UnmeasuredError(f"{self.peer.name} ended {ended} of {count} jobs, then none.\n{self._said()}")
             time.sleep(LOOK)
+
+    def _said(self) -> str:
+        """The end of what its workers wrote."""
+        return self._log.read_text(errors="replace")[-2_000:]
 
     def _used_memory(self) -> int:
         return int(self._redis.info("memory")["used_memory"])

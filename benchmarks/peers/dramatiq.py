@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
-from benchmarks.peers.contract import REDIS_URL, Kind
+from benchmarks.peers.contract import REDIS_URL, Kind, do_nothing
 
 broker = RedisBroker(url=REDIS_URL)
 dramatiq.set_broker(broker)
@@ -16,6 +16,7 @@ dramatiq.set_broker(broker)
 @dramatiq.actor
 def nothing(text: str) -> None:
     """A job that does nothing."""
+    do_nothing()
 
 
 class DramatiqProducer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.peers.contract import DATABASE_URL, POOL, REDIS_URL, Kind
+from benchmarks.peers.contract import DATABASE_URL, POOL, REDIS_URL, Kind, do_nothing
 from dataflow import DataFlow, WorkflowBuilder
 
 db = DataFlow(DATABASE_URL or ":memory:", redis_url=REDIS_URL, pool_size=POOL, max_overflow=0)
@@ -23,6 +23,7 @@ class Order:
 @db.actor(queue="default")
 async def nothing(text: str) -> None:
     """A job that does nothing."""
+    do_nothing()
 
 
 @db.workflow

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from redis import Redis
 from rq import Queue
 
-from benchmarks.peers.contract import REDIS_URL, Kind
+from benchmarks.peers.contract import REDIS_URL, Kind, do_nothing
 
 
 def nothing(text: str) -> None:
     """A job that does nothing."""
+    do_nothing()
 
 
 class RQProducer:

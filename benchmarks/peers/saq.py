@@ -10,7 +10,7 @@ import uvloop
 from saq import Queue
 
 from benchmarks.peers import core_insert
-from benchmarks.peers.contract import AT_ONCE, CONCURRENCY, REDIS_URL, Kind
+from benchmarks.peers.contract import AT_ONCE, REDIS_URL, Kind, do_nothing
 
 # Its worker takes the loop of the policy.
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
@@ -18,6 +18,7 @@ asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 async def nothing(context: dict[str, Any], *, text: str) -> None:
     """A job that does nothing."""
+    do_nothing()
 
 
 async def insert(context: dict[str, Any], *, text: str) -> int:
@@ -33,7 +34,7 @@ async def _startup(context: dict[str, Any]) -> None:
 settings = {
     "queue": Queue.from_url(REDIS_URL),
     "functions": [nothing, insert],
-    "concurrency": CONCURRENCY,
+    "concurrency": 20,
     "startup": _startup,
 }
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from streaq import Worker
 
 from benchmarks.peers import core_insert
-from benchmarks.peers.contract import CONCURRENCY, REDIS_URL, Kind
+from benchmarks.peers.contract import REDIS_URL, Kind, do_nothing
 
 
 @asynccontextmanager
@@ -17,14 +17,13 @@ async def _lifespan() -> AsyncGenerator[AsyncEngine | None]:
     yield core_insert.engine() if core_insert.DATABASE_URL else None
 
 
-worker = Worker(
-    redis_url=REDIS_URL, concurrency=CONCURRENCY, lifespan=_lifespan, anyio_kwargs={"use_uvloop": True}
-)  # fmt: skip
+worker = Worker(redis_url=REDIS_URL, concurrency=32, lifespan=_lifespan, anyio_kwargs={"use_uvloop": True})
 
 
 @worker.task(silent=True)
 async def nothing(text: str) -> None:
     """A job that does nothing."""
+    do_nothing()
 
 
 @worker.task(silent=True)
