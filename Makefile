@@ -38,8 +38,9 @@ check: $(INSTALLED) ## What CI runs: format, lint, types, import rules, tests
 meaning: $(INSTALLED) ## Compare the databases with plain Python, on other random plays every time: 20 minutes
 	$(BIN)/python -m pytest tests/integration/meaning --hypothesis-profile=long
 
-bench: $(INSTALLED) ## Nodes beside the raw drivers and SQLAlchemy Core, in one run
-	$(BIN)/python -m benchmarks
+bench: $(INSTALLED) ## Nodes beside the raw drivers and SQLAlchemy Core, then jobs beside other job runners
+	$(BIN)/python -m benchmarks nodes
+	$(BIN)/python -m benchmarks jobs
 
 chaos: $(INSTALLED) ## 10,000 jobs while workers and Redis are killed, then 100,000 for leaks; some minutes
 	$(BIN)/python -m tests.fault.chaos
@@ -49,4 +50,4 @@ format: $(INSTALLED) ## Put the code into shape
 	$(BIN)/ruff check --fix .
 
 clean: ## Remove .venv and what the tools left
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
