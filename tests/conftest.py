@@ -59,6 +59,12 @@ Execute = Callable[[str], object]
 _numbers = itertools.count(1)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Processes for ``pytest -n auto``: tests wait more than they work. A Redis that is not ours they cannot share."""
+    return 0 if _given(RedisServer) else min((os.cpu_count() or 1) + 1, 8)
+
+
 @contextlib.contextmanager
 def _serving(kind: type[S], *args: object) -> Iterator[S]:
     """A server that runs; without its program the test is skipped, or fails where the service is required."""
@@ -76,14 +82,19 @@ def _serving(kind: type[S], *args: object) -> Iterator[S]:
         server.remove()
 
 
+def _given(kind: type[Server]) -> str | None:
+    """URL of the service that the environment names; None where the machine has the server's program."""
+    try:
+        kind.program()
+    except BinaryNotFoundError:
+        return os.environ.get(f"DATAFLOW_TEST_{kind.service.upper()}_URL")
+    return None
+
+
 def _url(request: pytest.FixtureRequest, fixture: str, kind: type[Server]) -> str:
-    """The private server's URL; where there is no server, that of the service the environment names."""
-    given = os.environ.get(f"DATAFLOW_TEST_{kind.service.upper()}_URL")
-    if given:
-        try:
-            kind.program()
-        except BinaryNotFoundError:
-            return given
+    """The URL of a service that is given, else the private server's."""
+    if given := _given(kind):
+        return given
     server: Server = request.getfixturevalue(fixture)
     return server.url
 
