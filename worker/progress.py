@@ -1,9 +1,12 @@
-"""ProgressWriter: tells those who watch how far long jobs are."""
+"""ProgressWriter: tells those who watch how far long jobs are. Reports: what running code says of that."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 
@@ -70,3 +73,32 @@ class ProgressWriter(Service):
             await self._link.call(_PROGRESS, arguments)
         except BrokerUnavailableError:
             await pause(0)  # the next change, or the end, tells the same and more
+
+
+class Reports:
+    """Takes what the code of nodes says of its progress, on the event loop or in any thread. Made on the loop.
+
+    Args:
+        noted: Told, on the loop, that a job has something new; once for all that is said before it looks.
+    """
+
+    def __init__(self, noted: Callable[[Delivery], None]) -> None:
+        self._noted = noted
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._pending: set[Delivery] = set()
+
+    def take(self, delivery: Delivery, node_id: str, done: float, total: float | None, note: str) -> None:
+        """A node of a job is that far."""
+        # First what is said, then the look whether word of it is on its way: so the last word is never left behind.
+        delivery.progress[node_id][3:] = (done, total, note, time.time())
+        if threading.get_ident() == self._thread:
+            self._noted(delivery)
+        elif delivery not in self._pending:
+            self._pending.add(delivery)
+            with suppress(RuntimeError):  # the worker has ended, and this thread not
+                self._loop.call_soon_threadsafe(self._tell, delivery)
+
+    def _tell(self, delivery: Delivery) -> None:
+        self._pending.discard(delivery)
+        self._noted(delivery)
