@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from functools import partial
 
 from dataflow.databases.guarded import OUTAGES
 from dataflow.errors import BreakerOpenError, InputError, PayloadError, WorkflowError, WorkflowExecutionError
@@ -173,8 +172,8 @@ class Runner:
 
     def _current(self, delivery: Delivery) -> CurrentJob:
         key = delivery.options.get("x_ordering_key", b"").decode(errors="replace")
-        report = partial(self._reports.take, delivery)
-        return CurrentJob(delivery.job_id, delivery.queue, key or None, delivery.number("retries_left", 0), report)
+        left = delivery.number("retries_left", 0)
+        return CurrentJob(delivery.job_id, delivery.queue, key or None, left, self._reports.of(delivery))
 
 
 def _interrupted(delivery: Delivery) -> Outcome | None:
