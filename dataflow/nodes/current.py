@@ -39,7 +39,7 @@ class CurrentJob:
         """Tell how far the node is whose code is running here: ``job.progress()`` and ``dataflow jobs watch`` show it.
 
         It may be called as often as one likes, from threads too: it keeps the last word, and at most ten times a second
-        that is written.
+        that is written. Nodes of a workflow that the job's code runs by itself are no nodes of the job: nobody is told.
 
         Args:
             done: How much is done, in a unit of yours.
@@ -56,7 +56,9 @@ class CurrentJob:
             )
         # It is written elsewhere, where an error would hit others: names of files may be no UTF-8.
         words = note[:NOTE_CHARACTERS].encode(errors="replace").decode() if note else ""
-        self._report(run.node_id, _number(done), None if total is None else _number(total), words)
+        numbers = _number(done), None if total is None else _number(total)
+        if run.run_id == self.id:
+            self._report(run.node_id, *numbers, words)
 
 
 def _number(value: float) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dataflow import DataFlow, current_job, current_run
+from dataflow import AsyncLocalRuntime, DataFlow, WorkflowBuilder, current_job, current_run
 from dataflow.errors import InputError, JobFailedError
 from dataflow.jobs import Broker, JobQueue, JobStatus
 from tests.integration.jobs.conftest import LIMIT, Burst, Working, until
@@ -65,8 +65,6 @@ async def test_result_is_for_actors_only(app: DataFlow, burst: Burst, queue: Job
 
 
 def _two(app: DataFlow) -> Any:
-    from dataflow import WorkflowBuilder
-
     workflow = WorkflowBuilder()
     workflow.add_node("nothing", "first")
     workflow.add_node("nothing", "second")
@@ -296,3 +294,21 @@ async def test_progress_is_a_number_of_a_running_node(app: DataFlow, burst: Burs
     assert "done" not in (await job.progress_async())["nodes"]["tell"]
     with pytest.raises(InputError, match="none is running here"):
         found[0].progress(1)
+
+
+async def test_a_run_within_a_job_tells_nothing_of_the_job(app: DataFlow, burst: Burst) -> None:
+    @app.actor
+    async def inner() -> None:
+        job = current_job()
+        assert job is not None
+        job.progress(1, 2)
+
+    @app.actor
+    async def outer() -> None:
+        workflow = WorkflowBuilder()
+        workflow.add_node("inner", "outer")  # a node of the same id
+        await AsyncLocalRuntime().execute_workflow_async(workflow.build())
+
+    job = await outer.send_async()
+    assert (await burst())["done"] == 1
+    assert "done" not in (await job.progress_async())["nodes"]["outer"]
