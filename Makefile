@@ -9,10 +9,10 @@ PARALLEL := -n auto --dist worksteal
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check meaning bench chaos format clean
+.PHONY: help install demo import-demo test check meaning bench chaos format clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: $(INSTALLED) ## Make .venv with everything that the other targets need
 
@@ -27,6 +27,9 @@ $(INSTALLED): pyproject.toml
 
 demo: $(INSTALLED) ## Import 336,776 flights with two workers; takes DATABASE_URL=… REDIS_URL=…
 	@$(BIN)/python -m examples.flights.demo
+
+import-demo: $(INSTALLED) ## Import files from a folder, with a worker that is killed meanwhile; takes the same
+	@$(BIN)/python -m examples.scheduled_import.demo
 
 test: $(INSTALLED) ## Run all tests; those whose server is not installed are skipped and say so
 	$(BIN)/python -m pytest $(PARALLEL)

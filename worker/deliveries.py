@@ -36,7 +36,8 @@ class Delivery:
         execution_id: Id of this execution of it.
         data: Its payload, as it was enqueued.
         options: Values of the other fields that the claim reads, by name; empty ones left out.
-        progress: Node id → [state, started, ended], as Unix times.
+        progress: Node id → [state, started, ended], as Unix times; where its code has told how far it is, with
+            [done, total, note, told] after them.
         started: When it began to run, as a Unix time.
         task: What runs it.
         interrupted: Why it was interrupted, if it was.

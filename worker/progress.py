@@ -1,14 +1,19 @@
-"""ProgressWriter: tells those who watch how far long jobs are."""
+"""ProgressWriter: tells those who watch how far long jobs are. Reports: what running code says of that."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 import msgspec
 
 from dataflow.errors import BrokerUnavailableError
 from dataflow.jobs.scripts import Argument
+from dataflow.nodes.current import Report
 from worker.deliveries import Deliveries, Delivery
 from worker.link import Link, load_script, pause
 from worker.service import Service
@@ -70,3 +75,39 @@ class ProgressWriter(Service):
             await self._link.call(_PROGRESS, arguments)
         except BrokerUnavailableError:
             await pause(0)  # the next change, or the end, tells the same and more
+
+
+class Reports:
+    """Takes what the code of nodes says of its progress, on the event loop or in any thread.
+
+    Args:
+        noted: Told, on the loop, that a job has something new; once for all that is said before it looks.
+    """
+
+    def __init__(self, noted: Callable[[Delivery], None]) -> None:
+        self._noted = noted
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
+        self._pending: set[Delivery] = set()
+
+    def of(self, delivery: Delivery) -> Report:
+        """What a job's code tells; asked for on the loop."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._thread = threading.get_ident()
+        return partial(self._take, delivery)
+
+    def _take(self, delivery: Delivery, node_id: str, done: float, total: float | None, note: str) -> None:
+        # First what is said, then the look whether word of it is on its way: so the last word is never left behind.
+        delivery.progress[node_id][3:] = (done, total, note, time.time())
+        if threading.get_ident() == self._thread:
+            self._noted(delivery)
+        elif delivery not in self._pending:
+            self._pending.add(delivery)
+            assert self._loop is not None
+            with suppress(RuntimeError):  # the worker has ended, and this thread not
+                self._loop.call_soon_threadsafe(self._tell, delivery)
+
+    def _tell(self, delivery: Delivery) -> None:
+        self._pending.discard(delivery)
+        self._noted(delivery)

@@ -22,6 +22,7 @@ from worker.effects import record_of
 from worker.gate import Gate, NotNowError
 from worker.options import WorkerOptions
 from worker.outcome import Outcome, done, failure, not_begun, stopped, waiting
+from worker.progress import Reports
 from worker.suspects import Suspects
 
 logger = logging.getLogger("dataflow.worker")
@@ -68,6 +69,7 @@ class Runner:
         self._report = report
         self._progressed = progressed
         self._threads = threads
+        self._reports = Reports(progressed)
 
     def begin(self, delivery: Delivery) -> None:
         """Start a job."""
@@ -102,7 +104,7 @@ class Runner:
         except (PayloadError, WorkflowError, InputError) as error:
             logger.error("Job %s cannot be run: %s", delivery.job_id, error)  # noqa: TRY400 - the trace is ours
             return failure(delivery, error, may_retry=False)
-        running_job.set(_current(delivery))
+        running_job.set(self._current(delivery))
         seconds = delivery.number("timeout", self._options.default_timeout)
         try:
             guards = self._served.guards(workflow)
@@ -168,10 +170,10 @@ class Runner:
             node[2] = at
         self._progressed(delivery)
 
-
-def _current(delivery: Delivery) -> CurrentJob:
-    key = delivery.options.get("x_ordering_key", b"").decode(errors="replace")
-    return CurrentJob(delivery.job_id, delivery.queue, key or None, delivery.number("retries_left", 0))
+    def _current(self, delivery: Delivery) -> CurrentJob:
+        key = delivery.options.get("x_ordering_key", b"").decode(errors="replace")
+        left = delivery.number("retries_left", 0)
+        return CurrentJob(delivery.job_id, delivery.queue, key or None, left, self._reports.of(delivery))
 
 
 def _interrupted(delivery: Delivery) -> Outcome | None:
