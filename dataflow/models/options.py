@@ -46,7 +46,7 @@ def Field(  # noqa: N802 - reads as a type in declarations
         references: Name of the model whose id this field holds.
         on_delete: What happens to this row when that one goes: ``"restrict"``, ``"cascade"`` or ``"set null"``.
         max_length: Characters of a text field, or bytes of a bytes field, at most.
-        precision: Significant digits of a Decimal field, at most 65.
+        precision: Significant digits of a Decimal field, at most 55.
         scale: Digits after the point of a Decimal field, at most 30.
 
     Example:

@@ -104,7 +104,7 @@ def models(draw: st.DrawFn) -> Model:
                 options[use] = True
         if annotation is Decimal:
             options["precision"], options["scale"] = draw(
-                st.sampled_from([(1, 0), (1, 1), (4, 2), (10, 2), (19, 4), (38, 10), (65, 30), (65, 0), (30, 30)])
+                st.sampled_from([(1, 0), (1, 1), (4, 2), (10, 2), (19, 4), (38, 10), (55, 30), (55, 0), (30, 30)])
             )
         if annotation in (str, bytes):
             options["max_length"] = draw(st.sampled_from([None, None, 3, 20, 300]))
