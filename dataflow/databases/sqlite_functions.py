@@ -11,7 +11,7 @@ overflows as on other databases, and lower case beyond ASCII, and regular expres
 ``dataflow_multiply(a, b)``             product of numbers, the same way
 ``dataflow_add(a, b, p, s)``            sum of decimal texts as a DECIMAL(p, s) text, half away from zero
 ``dataflow_multiply(a, b, p, s)``       product of decimal texts, the same way
-``dataflow_lower(text)``                lower case, by Unicode
+``dataflow_lower(text)``                lower case, by Unicode; of a sigma always σ
 ``dataflow_regexp(pattern, text)``      whether RE2's regular expression matches anywhere in the text
 ======================================  ==================================================================
 
@@ -147,7 +147,7 @@ def _decimals(
 
 
 def _lower(text: str | None) -> str | None:
-    return None if text is None else str(text).lower()
+    return None if text is None else str(text).lower().replace("ς", "σ")
 
 
 def _regexp(pattern: str, text: str | None) -> bool | None:

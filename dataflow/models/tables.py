@@ -28,7 +28,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
-from sqlalchemy.sql import quoted_name
 
 from dataflow.errors import ModelError, did_you_mean
 from dataflow.models.keys import KEY_BYTES, KEY_CHARACTERS
@@ -64,8 +63,7 @@ def build_table(
     Raises:
         ModelError: A foreign key points to a model that is not declared, or to one whose id has another type.
     """
-    # In an index MySQL takes a part of a column such as `count(255)` for a call, though the word is not reserved.
-    columns = [_column(item, text_collation, quoted=models is not None) for item in spec.fields]
+    columns = [_column(item, text_collation) for item in spec.fields]
     table = sa.Table(
         spec.table_name,
         metadata,
@@ -149,9 +147,9 @@ def tenant_policy(spec: ModelSpec) -> tuple[str, ...]:
     )
 
 
-def _column(item: FieldSpec, text_collation: str | None, *, quoted: bool) -> sa.Column[Any]:
+def _column(item: FieldSpec, text_collation: str | None) -> sa.Column[Any]:
     return sa.Column(
-        quoted_name(item.name, quote=quoted or None),
+        item.name,
         column_type(item.type, text_collation),
         *([sa.Identity()] if item.generated else ()),
         primary_key=item.primary_key,

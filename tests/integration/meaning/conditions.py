@@ -142,7 +142,7 @@ def _pattern(field: FieldSpec, operator: str, operand: Any) -> Test:
     else:
         parts = ["\\" + character for character in operand]
         parts = [*(["%"] if operator != "$startswith" else []), *parts, *(["%"] if operator != "$endswith" else [])]
-    fold = str.lower if operator == "$ilike" else str
+    fold = lower if operator == "$ilike" else str
     expression = "".join({"%": ".*", "_": "."}.get(part) or re.escape(fold(part[-1])) for part in parts)
     name = field.name
 
@@ -150,6 +150,11 @@ def _pattern(field: FieldSpec, operator: str, operand: Any) -> Test:
         return row[name] is not None and re.fullmatch(expression, fold(plain(row[name])), re.DOTALL) is not None
 
     return test
+
+
+def lower(text: str) -> str:
+    """Lower case, in which all sigmas are one."""
+    return text.lower().replace("ς", "σ")
 
 
 def _operand(field: FieldSpec, operand: Any) -> Any:
