@@ -48,5 +48,5 @@ def _mysql_lower(text: Text) -> Text:
     return sa.collate(lowered, _EXACT)
 
 
-_SIGMAS = (sa.literal_column("'ς'"), sa.literal_column("'σ'"))
-_DOTTED_I = (sa.literal_column("'İ'"), sa.literal_column("'i\u0307'"))
+_SIGMAS: tuple[Text, Text] = (sa.literal_column("'ς'"), sa.literal_column("'σ'"))
+_DOTTED_I: tuple[Text, Text] = (sa.literal_column("'İ'"), sa.literal_column("'i\u0307'"))

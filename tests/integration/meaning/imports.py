@@ -9,6 +9,7 @@ from typing import Any
 from dataflow.errors import InputError, MissingParameterError
 from tests.integration.meaning.changes import Change, parse_changes, touch
 from tests.integration.meaning.coercion import Refused, Undecided
+from tests.integration.meaning.conditions import plain
 from tests.integration.meaning.table import Inputs, Result, Table
 
 
@@ -128,6 +129,9 @@ class Imports(Table):
         shapes |= {tuple(sorted(candidate.given)) for candidate in new if update}
         if self.spec.primary_key.generated and len(shapes) > 1:
             raise Undecided  # they are written kind by kind, and get their ids in that order
+        # Rows are written in the order of their keys; a None in a key is like no other value, and has no place in it.
+        if not any(candidate.row.get(name) is None for candidate in new for name in key):
+            new.sort(key=lambda candidate: [plain(candidate.row[name]) for name in key])
         self._write(new, changed, tally, update=update, go_on=go_on)
         return tally
 
