@@ -223,12 +223,27 @@ def test_json_has_31_levels(stage: Stage) -> None:
     play(stage, build({"data": Any}), rows("data", [nested(30)]), rows("data", [nested(31)]))
 
 
-def test_text_in_a_key_is_as_long_as_every_index_takes(stage: Stage) -> None:
-    scattered = random.Random(1)
-    model = build({"name": str, "number": int}, {"name": Field(unique=True)})
-    longest = model.spec.field("name").type.max_length or 0
-    text = "".join(chr(scattered.randrange(0x10000, 0x1F000)) for _ in range(longest))
+@pytest.mark.parametrize("options", [{"unique": True}, {"index": True}])
+def test_indexed_text_is_as_long_as_every_index_takes(stage: Stage, options: dict[str, bool]) -> None:
+    model = build({"name": str, "number": int}, {"name": Field(**options)})
+    text = incompressible(model.spec.field("name").type.max_length or 0)
     play(stage, model, *[Step("Create", {"name": name, "number": 1}) for name in (text, text[:-1], text, text + "x")])
+
+
+@pytest.mark.parametrize("unique", [True, False])
+def test_all_text_of_an_index_is_as_long_as_every_index_takes(stage: Stage, unique: bool) -> None:
+    index = {"fields": ["name", "number", "raw"], "unique": unique}
+    model = build({"name": str, "number": int, "raw": bytes}, {"__indexes__": [index]})
+    text = incompressible(model.spec.field("name").type.max_length or 0)
+    raw = random.Random(2).randbytes(model.spec.field("raw").type.max_length or 0)
+    steps = [{"name": text, "raw": raw}, {"name": text + "x", "raw": raw}, {"name": text, "raw": raw + b"x"}]
+    play(stage, model, *[Step("Create", {**step, "number": 1}) for step in steps])
+
+
+def incompressible(length: int) -> str:
+    """Text of characters of four bytes, which PostgreSQL cannot make shorter."""
+    scattered = random.Random(1)
+    return "".join(chr(scattered.randrange(0x10000, 0x1F000)) for _ in range(length))
 
 
 def test_what_overflows_within_a_transaction_is_told(stage: Stage) -> None:
