@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects.mysql.reserved_words import RESERVED_WORDS_MARIADB, RESERVED_WORDS_MYSQL
 from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS as POSTGRESQL_WORDS
 
-from dataflow.models import Field, FieldSpec, FieldType, Kind, ModelSpec, declare
+from dataflow.models import Field, FieldSpec, FieldType, ModelSpec, declare
 from dataflow.models.validation import RESERVED
 from tests.integration.meaning.values import values
 
@@ -145,8 +145,3 @@ def _type_of(annotation: Any, options: dict[str, Any]) -> FieldType:
         .field("probe")
         .type
     )
-
-
-def filterable(kind: FieldType) -> bool:
-    """Whether a filter may compare values of this type: what comparisons in JSON mean is asked in test_json_filters."""
-    return kind.kind is not Kind.JSON

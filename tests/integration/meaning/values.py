@@ -136,6 +136,10 @@ _JSON_LEAVES = st.sampled_from(
         "\n",
     ]
 )
+#: What places in JSON are compared with.
+JSON_SCALARS: Values = st.sampled_from(
+    [None, True, False, 0, 1, 1.0, -1, 0.5, 2**53 + 1, BIG - 1, 1e300, "", "a", "A", "é"]
+)
 _JSON_KEYS = st.sampled_from(["", "a", "A", "b", "é", "a.b", '"', "$set", "0"])
 JSON_VALUES: Values = st.recursive(
     _JSON_LEAVES,
