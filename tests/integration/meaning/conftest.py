@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from dataflow.databases import open_database
-from dataflow.databases.interface import Database
+from dataflow.databases.interface import Database, Dialect, Row
 from tests.integration.meaning.arena import open_arena
 from tests.integration.meaning.tasks import Play
 
@@ -35,6 +35,13 @@ class Stage:
             AssertionError: A database has a meaning of its own.
         """
         self.runner.run(self._perform(play))
+
+    def ask(self, statements: Mapping[Dialect, str]) -> dict[Dialect, list[Row]]:
+        """What the databases themselves answer."""
+        asked = [database for database in self.databases if database.dialect in statements]
+        return {
+            database.dialect: self.runner.run(database.fetch_all(statements[database.dialect])) for database in asked
+        }
 
     async def _perform(self, play: Play) -> None:
         async with open_arena(play.model, self.databases) as arena:
