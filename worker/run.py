@@ -79,6 +79,8 @@ class Runner:
 
     def _ended(self, delivery: Delivery, task: asyncio.Task[Outcome]) -> None:
         outcome = _interrupted(delivery) if task.cancelled() else task.result()
+        # Task, outcome and delivery would hold each other, and jobs pile up until the garbage collector comes by.
+        delivery.task = None
         self._deliveries.ended(delivery)
         if outcome is None:
             self._deliveries.confirm(delivery)
