@@ -161,13 +161,9 @@ class Runner:
         return None
 
     def _observe(self, delivery: Delivery, event: NodeEvent) -> None:
-        at = event.at.timestamp()
         node = delivery.progress[event.node_id]
-        node[0] = event.state.value
-        if event.state is NodeState.RUNNING:
-            node[1] = at
-        else:
-            node[2] = at
+        node[0] = event.state
+        node[1 if event.state is NodeState.RUNNING else 2] = event.time
         self._progressed(delivery)
 
 
