@@ -36,12 +36,11 @@ class ProgressWriter(Service):
         super().__init__()
         self._link = link
         self._deliveries = deliveries
-        self._changed: dict[str, Delivery] = {}
         self._arrived = asyncio.Event()
 
     def note(self, delivery: Delivery) -> None:
         """A node of a job began or ended."""
-        self._changed[delivery.member] = delivery
+        delivery.has_news = True
         self._arrived.set()
 
     async def run(self) -> None:
@@ -49,27 +48,19 @@ class ProgressWriter(Service):
             await self._arrived.wait()
             await asyncio.sleep(INTERVAL)
             self._arrived.clear()
-            changed, self._changed = self._changed, {}
+            news = [item for item in self._deliveries if item.has_news and item.is_running]
             oldest = time.time() - INTERVAL / 2
-            long_ones: list[Delivery] = []
-            for member, item in changed.items():
-                if not self._is_running(member):
-                    continue
-                if item.started < oldest:
-                    long_ones.append(item)
-                else:
-                    # It may still turn out to be long, and then nothing else would tell of what it has begun.
-                    self.note(item)
+            long_ones = [item for item in news if item.started < oldest]
+            if len(long_ones) < len(news):
+                # The others may still turn out to be long, and then nothing else would tell of what they have begun.
+                self._arrived.set()
             if long_ones:
                 await self._write(long_ones)
-
-    def _is_running(self, member: str) -> bool:
-        delivery = self._deliveries.get(member)
-        return delivery is not None and delivery.is_running
 
     async def _write(self, deliveries: list[Delivery]) -> None:
         arguments: list[Argument] = []
         for item in deliveries:
+            item.has_news = False
             arguments += (item.job_id, item.execution_id, item.queue, msgspec.json.encode(item.progress))
         try:
             await self._link.call(_PROGRESS, arguments)

@@ -81,6 +81,8 @@ class Runner:
 
     def _ended(self, delivery: Delivery, task: asyncio.Task[Outcome]) -> None:
         outcome = _interrupted(delivery) if task.cancelled() else task.result()
+        # Task, outcome and delivery would hold each other, and jobs pile up until the garbage collector comes by.
+        delivery.task = None
         self._deliveries.ended(delivery)
         if outcome is None:
             self._deliveries.confirm(delivery)
@@ -161,13 +163,9 @@ class Runner:
         return None
 
     def _observe(self, delivery: Delivery, event: NodeEvent) -> None:
-        at = event.at.timestamp()
         node = delivery.progress[event.node_id]
-        node[0] = event.state.value
-        if event.state is NodeState.RUNNING:
-            node[1] = at
-        else:
-            node[2] = at
+        node[0] = event.state
+        node[1 if event.state is NodeState.RUNNING else 2] = event.time
         self._progressed(delivery)
 
     def _current(self, delivery: Delivery) -> CurrentJob:

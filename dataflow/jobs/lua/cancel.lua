@@ -35,5 +35,5 @@ call('ZADD', P .. ':canceled:' .. queue, now(), id)
 if f[5] and status ~= 'started' then leave_line(f[5], id, at) end
 local ttl = tonumber(f[4] or ARGV[3])
 -- A canceled job stays long enough for those who wait for it to learn of it.
-expire_job(id, ttl == 0 and 60 or ttl)
+expire_job(id, ttl == 0 and 60 or ttl, true)
 return { status, status == 'started' and worker or '' }

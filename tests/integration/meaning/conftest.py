@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 from dataflow.databases import open_database
 from dataflow.databases.interface import Database, Dialect, Row
@@ -19,6 +20,15 @@ from tests.integration.meaning.tasks import Play
 #: ``DATAFLOW_MEANING_SEEDS=<seed>,…`` plays it again.
 LONG = "long"
 settings.register_profile(LONG)
+
+
+_NO_CONSTANTS = providers.Constants()
+
+
+@pytest.fixture(autouse=True)
+def the_same_plays_beside_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Hypothesis also draws constants that it finds in the modules that happen to be loaded.
+    monkeypatch.setattr(providers, "_get_local_constants", lambda: _NO_CONSTANTS)
 
 
 @dataclass
