@@ -71,7 +71,7 @@ class Claimer(Service):
                 await self._return_orphans()
                 continue
             attempt = 0
-            for queue, job_id, execution_id, data, *values in jobs:
+            for queue, job_id, execution_id, (data, *values) in jobs:
                 options = {name: value for name, value in zip(FIELDS, values, strict=True) if value}
                 # An id that is no text was not made by RQ or us; it must not end the worker.
                 job = job_id.decode(errors="replace")

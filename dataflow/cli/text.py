@@ -73,6 +73,15 @@ def size(count: float) -> str:
     return f"{count / 2**20:.0f} MiB"
 
 
+def progress(done: float | None, total: float | None, note: str = "") -> str:
+    """How far a node says it is: ``45 % (450 of 1,000) march.csv``; empty where it said nothing."""
+    if done is None:
+        return ""
+    if not total:
+        return f"{done:,.12g} {note}".rstrip()
+    return f"{100 * done / total:.0f} % ({done:,.12g} of {total:,.12g}) {note}".rstrip()
+
+
 def shape(value: Any) -> Any:
     """What kind of data a value is, without telling it: keys stay, values become their types and lengths."""
     if isinstance(value, Mapping):

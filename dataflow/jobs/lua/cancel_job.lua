@@ -35,7 +35,7 @@ local function cancel_job(id, at, kept)
   if f[5] and status ~= 'started' then leave_line(f[5], id, at) end
   local ttl = tonumber(f[4] or kept)
   -- A canceled job stays long enough for those who wait for it to learn of it.
-  expire_job(id, ttl == 0 and 60 or ttl)
+  expire_job(id, ttl == 0 and 60 or ttl, true)
   if f[7] then note_end(f[7], id, 'canceled') end
   return status, status == 'started' and worker or ''
 end

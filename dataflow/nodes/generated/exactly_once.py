@@ -7,23 +7,22 @@ lost.
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
+
+from msgspec.structs import replace
 
 from dataflow.databases.interface import Arguments, Dialect, Executor, PairExecutor, Row
 from dataflow.databases.sessions import Runner
 from dataflow.errors import BreakerOpenError, DatabaseUnavailableError, DataFlowError, PoolTimeoutError
 from dataflow.nodes.generated.ledger import DatabaseLedger, recorded, restored
+from dataflow.nodes.generated.tries import tried_again
 from dataflow.nodes.interface import RunContext
 from dataflow.nodes.ledger import Entry, RunRecord
 
 if TYPE_CHECKING:
     from dataflow.nodes.generated.base import GeneratedNode
 
-#: Times a transaction is tried where the node says that another try may help.
-ATTEMPTS = 5
 #: What begins an output that is the row of SQLite's one statement.
 _RAW = b"R"
 
@@ -47,21 +46,19 @@ async def run_once(
         found = await ledger.find(entry)
         if found is not None:
             return await _restore(node, inputs, context, record, found)
-    attempt = 0
-    while True:
-        attempt += 1
+
+    async def attempt() -> dict[str, Any]:
         try:
             output = await _perform(node, inputs, context, record, entry)
         except DataFlowError as error:
             found = await _committed_anyway(ledger, entry, error)
-            if found is not None:
-                return await _restore(node, inputs, context, record, found)
-            if attempt >= ATTEMPTS or not node.may_succeed_again(error, inputs):
+            if found is None:
                 raise
-            await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
-        else:
-            record.written.append((ledger, entry))
-            return output
+            return await _restore(node, inputs, context, record, found)
+        record.written.append((ledger, entry))
+        return output
+
+    return await tried_again(attempt, lambda error: node.may_succeed_again(error, inputs))
 
 
 async def _committed_anyway(ledger: DatabaseLedger, entry: Entry, error: DataFlowError) -> bytes | None:
@@ -92,9 +89,9 @@ async def _perform(
             both = _OneStatement(executor, ledger, entry)
         else:
             both = _OneCall(cast(PairExecutor, executor), ledger, entry, record)
-        return await node.perform(inputs, context._replace(executor=both))
+        return await node.perform(inputs, replace(context, executor=both))
     async with node.binding.transaction(context) as access:
-        output = await node.perform(inputs, context._replace(executor=access.executor))
+        output = await node.perform(inputs, replace(context, executor=access.executor))
         await ledger.write(access.executor, entry, record.pack(output, context.node_id))
     return output
 
@@ -106,7 +103,7 @@ async def _restore(
     spec = node.binding.spec
     if data[:1] == _RAW:
         values = record.unpack(data[1:])["row"]
-        return await node.perform(inputs, context._replace(executor=_Replayed(values)))
+        return await node.perform(inputs, replace(context, executor=_Replayed(values)))
     if data and data[:1] != b"{":
         output = record.unpack(data)
         for row in node.rows_in(output):
@@ -116,7 +113,7 @@ async def _restore(
         return output
     # The node makes its output of the row that its statement returned, now as it did then.
     kept = await node.binding.database.fetch_one(restored(spec.table_name, spec.names), (data,)) if data else None
-    return await node.perform(inputs, context._replace(executor=_Replayed(kept)))
+    return await node.perform(inputs, replace(context, executor=_Replayed(kept)))
 
 
 class _OneCall(Runner):
