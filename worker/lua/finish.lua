@@ -78,6 +78,7 @@ local function finish(kind, id, exec, queue, started_at, started, ended, ttl, va
     else
       repeat_later(id, queue, delay)
     end
+    if f[5] then note_end(f[5], id, 'finished') end
     if f[2] then leave_line(f[2], id, at) end
     return 1
   end
@@ -97,7 +98,7 @@ local function finish(kind, id, exec, queue, started_at, started, ended, ttl, va
   else
     fail_job(id, queue, kind, ttl, at, value, err, stamps(exec, started, ended))
   end
-  if f[5] and kind ~= 'retry' then note_end(f[5], id, kind == 'done' and 'finished' or kind) end
+  if f[5] and kind ~= 'retry' then note_end(f[5], id, kind) end
   if f[2] and kind ~= 'retry' then leave_line(f[2], id, at) end
   return 1
 end
