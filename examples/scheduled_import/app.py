@@ -1,10 +1,11 @@
-"""The app: a table of products, and the job that brings it up to date from the CSV files of a folder.
+"""The app: a table of products, and the schedule that brings it up to date from the CSV files of a folder.
 
-A worker serves it with ``dataflow worker examples.scheduled_import.app:db --queues imports``.
+``dataflow worker examples.scheduled_import.app:db --queues imports --with-scheduler`` serves it.
 
 ==================  ========================================================================
 environment         meaning
 ==================  ========================================================================
+IMPORT_EVERY        seconds between looks at the folder; default 60
 IMPORT_FOLDER       where the files appear; default ``inbox`` in the working directory
 IMPORT_SETTLE       seconds that a file must have been left alone; default 5
 IMPORT_BATCH        records per transaction; default 2000
@@ -36,7 +37,8 @@ TARGET = Target(
 )
 
 
-# The ordering key: where a tick comes while the one before still works, they work one after the other.
+# A tick that comes while the job before still works is left out. By the ordering key, calls by hand take turns with it.
+@db.schedule(every=float(os.environ.get("IMPORT_EVERY", "60")), overlap="skip")
 @db.actor(queue="imports", timeout=3_600, ordering_key="scheduled-import")
 async def import_files() -> dict[str, Any]:
     """Import what is new in the folder; it goes on where an earlier call was interrupted."""

@@ -1,13 +1,15 @@
 """``make import-demo``: files appear in a folder, are imported by a worker that is killed meanwhile, and not again.
 
 1. Three files of products are written, with some bad rows, one of them a copy of another under a second name.
-2. A worker imports them. In the middle of it, it is killed (SIGKILL), and another one goes on.
+2. A schedule starts the import, in a worker that is its scheduler, too. In the middle of it, the worker is killed
+   (SIGKILL), and another one goes on.
 3. What came of each file and the bad rows are shown, and the table is compared with the files. Exit code 1 where
    it differs.
-4. The job runs once more, and finds nothing to do.
+4. The next tick of the schedule finds nothing to do.
 
 ``DATABASE_URL`` and ``REDIS_URL`` name the servers; without them it is a SQLite file and an embedded Valkey. In a
-database of yours the demo touches only its own tables, ``import_…``, and empties them first.
+database of yours the demo touches only its own tables, ``import_…``, and empties them first; in a Redis of yours it
+leaves nothing behind but its jobs, which expire.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table as Grid
 
 from dataflow import DataFlow, DataFlowError, Job
+from dataflow.errors import JobNotFoundError, ScheduleNotFoundError
 from examples.flights.surroundings import Surroundings, WorkerError, surroundings
 
 ROWS = 100_000
@@ -38,6 +41,9 @@ BAD_EVERY = 9_999
 KILL_AT = 0.4
 #: Seconds that a job may take.
 LIMIT = 120.0
+#: Seconds between looks whether the schedule has ticked.
+LOOK = 0.05
+SCHEDULE = "import_files"
 
 Products = dict[str, tuple[str, Decimal, int]]
 
@@ -65,11 +71,13 @@ def write_files(folder: Path) -> tuple[Products, int]:
 
 @asynccontextmanager
 async def worker(place: Surroundings) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A worker of the app, killed at the end of the block. Under its name it finds its jobs again at once."""
+    """A worker of the app that is its scheduler, too, killed at the end of the block. Under its name it finds its jobs
+    again at once.
+    """
     command = [str(Path(sys.executable).with_name("dataflow")), "worker", "examples.scheduled_import.app:db"]
     with (place.folder / "worker.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            *command, "--queues", "imports", "--name", f"import-demo-{os.getpid()}",
+            *command, "--queues", "imports", "--with-scheduler", "--name", f"import-demo-{os.getpid()}",
             stdout=log, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
     try:
@@ -80,20 +88,51 @@ async def worker(place: Surroundings) -> AsyncIterator[asyncio.subprocess.Proces
         await process.wait()
 
 
-async def follow(job: Job, place: Surroundings, console: Console) -> None:
-    """Show how far the job is until it ends; its first worker is killed on the way."""
+async def next_job(db: DataFlow, before: Job | None = None) -> Job:
+    """The job of a tick of the schedule, other than the one before it."""
+    async with asyncio.timeout(LIMIT):
+        while True:
+            with suppress(ScheduleNotFoundError):  # the scheduler starts
+                found = (await db.schedules.get_async(SCHEDULE)).last_job
+                if found is not None and (before is None or found != before.id):
+                    return db.job(found)
+            await asyncio.sleep(LOOK)
+
+
+async def forget_schedule(db: DataFlow) -> None:
+    """Take the schedule out of Redis: the code declares it, so nothing else would."""
+    store = db.schedules.store()
+    while (entry := await store.read(SCHEDULE)) and not await store.remove(entry):
+        pass  # it has just ticked
+
+
+async def end(db: DataFlow) -> None:
+    """Leave nothing to the workers of others: neither a job that was interrupted nor the schedule."""
+    with suppress(ScheduleNotFoundError, JobNotFoundError):
+        if job := (await db.schedules.get_async(SCHEDULE)).last_job:
+            await db.job(job).cancel_async()
+    await forget_schedule(db)
+
+
+async def follow(db: DataFlow, place: Surroundings, console: Console) -> Job:
+    """Show how far the schedule's first job is until it ends; its first worker is killed on the way."""
+    job: Job | None = None
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("waiting", total=None)
         for kill_at in (KILL_AT, None):
-            async with worker(place), aclosing(job.events_async(LIMIT)) as events:
-                async for event in events:
-                    if event.done is None:
-                        continue
-                    progress.update(bar, completed=event.done, total=event.total, description=event.note)
-                    if kill_at is not None and event.total and event.done >= kill_at * event.total:
-                        progress.console.print(f"[yellow]kill -9[/yellow] at {event.note}; another worker goes on")
-                        break
+            async with worker(place):
+                job = job or await next_job(db)
+                async with aclosing(job.events_async(LIMIT)) as events:
+                    async for event in events:
+                        if event.done is None:
+                            continue
+                        progress.update(bar, completed=event.done, total=event.total, description=event.note)
+                        if kill_at is not None and event.total and event.done >= kill_at * event.total:
+                            progress.console.print(f"[yellow]kill -9[/yellow] at {event.note}; another worker goes on")
+                            break
+    assert job is not None
+    return job
 
 
 async def rows(db: DataFlow, model: str, *fields: str) -> list[tuple[Any, ...]]:
@@ -103,18 +142,13 @@ async def rows(db: DataFlow, model: str, *fields: str) -> list[tuple[Any, ...]]:
 
 async def run(place: Surroundings, db: DataFlow, folder: Path, console: Console) -> bool:
     """Import, show, compare; whether the table holds what the files hold."""
-    from examples.scheduled_import.app import import_files
-
     async with db.transaction() as transaction:
         for model in ("BadRow", "ImportedFile", "FoundFile", "Product"):
             await transaction.run(f"{model}BulkDeleteNode", {"filter": {}, "confirmed": True})
+    await forget_schedule(db)
     expected, bad = write_files(folder)
-    job = await import_files.send_async()
-    try:
-        await follow(job, place, console)
-        await job.wait_async(LIMIT)
-    finally:
-        await job.cancel_async()  # one that was interrupted must not be left to the workers of others
+    job = await follow(db, place, console)
+    await job.wait_async(LIMIT)
 
     files = Grid("file", "state", "rows", "bad", title="Imported", title_justify="left")
     for name, state, good, wrong in await rows(db, "ImportedFile", "name", "state", "rows", "bad"):
@@ -127,13 +161,11 @@ async def run(place: Surroundings, db: DataFlow, folder: Path, console: Console)
     console.print(reasons)
 
     products = {sku: tuple(rest) for sku, *rest in await rows(db, "Product", "sku", "name", "price", "stock")}
-    again = await import_files.send_async()
     async with worker(place):
+        again = await next_job(db, job)
         await again.wait_async(LIMIT)
     nothing = (await again.refresh_async()).result == {"files": [], "rows": 0, "bad": 0}
-    console.print(
-        f"{len(products):,} products, {len(found)} bad rows; the next time there was nothing to do: {nothing}"
-    )
+    console.print(f"{len(products):,} products, {len(found)} bad rows; the next tick found nothing to do: {nothing}")
     return products == expected and len(found) == bad and nothing
 
 
@@ -156,6 +188,7 @@ async def main() -> int:
             REDIS_URL=place.redis_url,
             IMPORT_FOLDER=str(folder),
             IMPORT_SETTLE="0",
+            IMPORT_EVERY="1",
         )
         # The app reads its settings from the environment when it is imported.
         from examples.scheduled_import.app import db
@@ -169,6 +202,7 @@ async def main() -> int:
             console.print(log.read_text()[-2_000:] if log.exists() else "", markup=False, highlight=False)
             return 1
         finally:
+            await end(db)
             await db.close_async()
     console.print(
         "The table holds what the files hold." if equal else "The table differs from the files.",

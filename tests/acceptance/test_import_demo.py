@@ -19,7 +19,7 @@ def demo(**variables: str) -> str:
 
 def assert_complete(output: str) -> None:
     assert "kill -9 at 1-all.csv: " in output
-    assert "12 bad rows; the next time there was nothing to do: True" in output
+    assert "12 bad rows; the next tick found nothing to do: True" in output
     assert "The table holds what the files hold." in output
 
 
