@@ -46,6 +46,7 @@ def connect_redis(url: str, retries: int) -> Redis:
     backoff = ExponentialWithJitterBackoff(base=0.05, cap=0.5) if retries else NoBackoff()
     return client_of(
         url,
+        sends_again=retries > 0,
         protocol=2,
         socket_connect_timeout=CONNECT_TIMEOUT,
         socket_timeout=None,
