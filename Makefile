@@ -3,6 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# One process more than there are cores, each with servers of its own (tests/conftest.py); whoever is done first takes
+# over tests of others.
+PARALLEL := -n auto --dist worksteal
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -26,20 +29,21 @@ demo: $(INSTALLED) ## Import 336,776 flights with two workers; takes DATABASE_UR
 	@$(BIN)/python -m examples.flights.demo
 
 test: $(INSTALLED) ## Run all tests; those whose server is not installed are skipped and say so
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 check: $(INSTALLED) ## What CI runs: format, lint, types, import rules, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 meaning: $(INSTALLED) ## Compare the databases with plain Python, on other random plays every time: 20 minutes
 	$(BIN)/python -m pytest tests/integration/meaning --hypothesis-profile=long
 
-bench: $(INSTALLED) ## Nodes beside the raw drivers and SQLAlchemy Core, in one run
-	$(BIN)/python -m benchmarks
+bench: $(INSTALLED) ## Nodes beside the raw drivers and SQLAlchemy Core, then jobs beside other job runners
+	$(BIN)/python -m benchmarks nodes
+	$(BIN)/python -m benchmarks jobs
 
 chaos: $(INSTALLED) ## 10,000 jobs while workers and Redis are killed, then 100,000 for leaks; some minutes
 	$(BIN)/python -m tests.fault.chaos
@@ -49,4 +53,4 @@ format: $(INSTALLED) ## Put the code into shape
 	$(BIN)/ruff check --fix .
 
 clean: ## Remove .venv and what the tools left
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: nodes beside the raw drivers and SQLAlchemy Core, on private servers."""
+"""Nodes beside raw drivers and SQLAlchemy Core, jobs beside other job runners; each on private servers."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ from typing import Annotated
 
 import sqlalchemy
 import typer
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.jobs import chosen, measure_jobs
 from benchmarks.measure import Comparison
+from benchmarks.peers import suite as job_suite
 from benchmarks.suite import FULL, POOL, QUICK, Suite
+from benchmarks.tables import against_budget, table
 from dataflow.loop_thread import new_event_loop
 from tests.servers import MariaDBServer, PostgreSQLServer
 
-console = Console(width=None if sys.stdout.isatty() else 120)
+console = Console(width=None if sys.stdout.isatty() else 160)
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
 
 _SERVERS = {"postgresql": PostgreSQLServer, "mysql": MariaDBServer}
 
 
-def main(
+@app.command()
+def nodes(
     databases: Annotated[str, typer.Option(help="Which, comma-separated.")] = "postgresql,mysql,sqlite",
     quick: Annotated[bool, typer.Option(help="Fewer calls: a look, not a measurement.")] = False,
     only: Annotated[str, typer.Option(help="Part of the names of the rows to measure.")] = "",
@@ -51,6 +55,29 @@ def main(
             console.print(_table(dialect, rows))
 
 
+@app.command()
+def jobs(
+    peers: Annotated[
+        str, typer.Option(help="Which, comma-separated: ours,rq,arq,saq,streaq,dramatiq. Default: all.")
+    ] = "",
+    quick: Annotated[bool, typer.Option(help="Few jobs, one round: a look, not a measurement.")] = False,
+    only: Annotated[str, typer.Option(help="Part of the names of the rows to measure.")] = "",
+    here: Annotated[
+        bool,
+        typer.Option(help="Use this Python's own packages, for those that it has, instead of a virtualenv for each."),
+    ] = False,
+) -> None:
+    """Print how job runners compare on Redis: jobs per second, enqueuing, memory; and our figures beside the budgets.
+
+    Each gets a virtualenv below .venv-peers, which is kept for the next time.
+    """
+    try:
+        which = chosen(peers)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--peers") from None
+    measure_jobs(console, job_suite.QUICK if quick else job_suite.FULL, which, only, here=here)
+
+
 def _event_loop() -> str:
     try:
         return f"uvloop {version('uvloop')}"
@@ -69,16 +96,21 @@ def _server(dialect: str, stack: ExitStack) -> str:
 
 
 def _table(title: str, rows: list[Comparison]) -> Table:
-    table = Table("what", "raw/s", "Core/s", "ours/s", "Core/raw", "ours/raw", "budget", title=title, box=box.MARKDOWN)
-    for column in table.columns:
-        column.no_wrap = True
-        column.justify = "left" if column.header == "what" else "right"
-    for row in rows:
-        rates = [f"{rate:,.0f}" for rate in row.rates.values()]
-        ours = f"{row.ratios['ours']:.0%}" if row.met else f"[bold red]missed {row.ratios['ours']:.0%}[/]"
-        table.add_row(row.what, *rates, f"{row.ratios['Core']:.0%}", ours, f"{row.budget:.0%}")
-    return table
+    return table(
+        title,
+        ("what", "raw/s", "Core/s", "ours/s", "Core/raw", "ours/raw", "budget"),
+        (
+            [
+                row.what,
+                *(f"{rate:,.0f}" for rate in row.rates.values()),
+                f"{row.ratios['Core']:.0%}",
+                against_budget(f"{row.ratios['ours']:.0%}", met=row.met),
+                f"{row.budget:.0%}",
+            ]
+            for row in rows
+        ),
+    )
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

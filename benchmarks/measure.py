@@ -70,7 +70,7 @@ async def compare(
     first = next(iter(sides))
     for turn in range(rounds + 1):
         measured = {}
-        for name in _rotated(list(sides), turn):
+        for name in rotated(list(sides), turn):
             if spent[name] > PATIENCE and rates[name]:
                 continue
             await before()
@@ -89,7 +89,8 @@ async def compare(
     )
 
 
-def _rotated(names: list[str], turn: int) -> list[str]:
+def rotated(names: list[str], turn: int) -> list[str]:
+    """The names, another one first in each turn."""
     start = turn % len(names)
     return list(islice(chain(names, names), start, start + len(names)))
 

@@ -12,6 +12,8 @@ postgresql_server   session    PostgreSQLServer; skips where only a URL is given
 mysql_server        session    MariaDBServer; the same
 postgresql_url      session    URL of the server's maintenance database
 mysql_url           session    URL of the server's maintenance database
+on_postgresql       session    a function: runs a statement there
+on_mysql            session    the same
 postgresql_db_url   function   URL of an empty database
 mysql_db_url        function   URL of an empty database
 pgbouncer_url       function   postgresql_db_url through a PgBouncer of its own, in transaction mode
@@ -30,8 +32,8 @@ import asyncio
 import contextlib
 import itertools
 import os
-import threading
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -52,7 +54,15 @@ from tests.servers import (
 )
 
 S = TypeVar("S", bound=Server)
+#: Runs an SQL statement.
+Execute = Callable[[str], object]
 _numbers = itertools.count(1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Processes for ``pytest -n auto``: tests wait more than they work. A Redis that is not ours they cannot share."""
+    return 0 if _given(RedisServer) else min((os.cpu_count() or 1) + 1, 8)
 
 
 @contextlib.contextmanager
@@ -72,14 +82,19 @@ def _serving(kind: type[S], *args: object) -> Iterator[S]:
         server.remove()
 
 
+def _given(kind: type[Server]) -> str | None:
+    """URL of the service that the environment names; None where the machine has the server's program."""
+    try:
+        kind.program()
+    except BinaryNotFoundError:
+        return os.environ.get(f"DATAFLOW_TEST_{kind.service.upper()}_URL")
+    return None
+
+
 def _url(request: pytest.FixtureRequest, fixture: str, kind: type[Server]) -> str:
-    """The private server's URL; where there is no server, that of the service the environment names."""
-    given = os.environ.get(f"DATAFLOW_TEST_{kind.service.upper()}_URL")
-    if given:
-        try:
-            kind.program()
-        except BinaryNotFoundError:
-            return given
+    """The URL of a service that is given, else the private server's."""
+    if given := _given(kind):
+        return given
     server: Server = request.getfixturevalue(fixture)
     return server.url
 
@@ -134,12 +149,38 @@ def new_server() -> Iterator[Callable[[type[Server]], Server]]:
         yield lambda kind: stack.enter_context(_serving(kind))
 
 
+@pytest.fixture(scope="session")
+def on_postgresql(postgresql_url: str) -> Iterator[Execute]:
+    """Runs statements in the maintenance database, in a thread: a test's own event loop may be running."""
+    with ThreadPoolExecutor(1) as thread, contextlib.closing(asyncio.new_event_loop()) as loop:
+
+        def run(work: Coroutine[Any, Any, Any]) -> Any:
+            return thread.submit(loop.run_until_complete, work).result()
+
+        connection = run(asyncpg.connect(postgresql_url))
+        yield lambda statement: run(connection.execute(statement))
+        run(connection.close())
+
+
+@pytest.fixture(scope="session")
+def on_mysql(mysql_url: str) -> Iterator[Execute]:
+    """Runs statements in the maintenance database, on one connection: PyMySQL reads all certificates for each."""
+    parts = urlsplit(mysql_url)
+    with (
+        pymysql.connect(
+            host=parts.hostname, port=parts.port or 3306, user=parts.username or "root", password=parts.password or ""
+        ) as connection,
+        connection.cursor() as cursor,
+    ):
+        yield cursor.execute
+
+
 @pytest.fixture
-def postgresql_db_url(postgresql_url: str) -> Iterator[str]:
+def postgresql_db_url(postgresql_url: str, on_postgresql: Execute) -> Iterator[str]:
     name = _database_name()
-    _in_thread(_postgresql(postgresql_url, f'CREATE DATABASE "{name}" TEMPLATE template0'))
+    on_postgresql(f'CREATE DATABASE "{name}" TEMPLATE template0')
     yield _with_database(postgresql_url, name)
-    _in_thread(_postgresql(postgresql_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
+    on_postgresql(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
@@ -149,11 +190,11 @@ def pgbouncer_url(postgresql_db_url: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def mysql_db_url(mysql_url: str) -> Iterator[str]:
+def mysql_db_url(mysql_url: str, on_mysql: Execute) -> Iterator[str]:
     name = _database_name()
-    _mysql(mysql_url, f"CREATE DATABASE `{name}`")
+    on_mysql(f"CREATE DATABASE `{name}`")
     yield _with_database(mysql_url, name)
-    _mysql(mysql_url, f"DROP DATABASE `{name}`")
+    on_mysql(f"DROP DATABASE `{name}`")
 
 
 @pytest.fixture
@@ -189,39 +230,3 @@ def _database_name() -> str:
 def _with_database(url: str, name: str) -> str:
     parts = urlsplit(url)
     return urlunsplit(parts._replace(path=f"/{name}"))
-
-
-async def _postgresql(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
-def _mysql(url: str, statement: str) -> None:
-    parts = urlsplit(url)
-    with (
-        pymysql.connect(
-            host=parts.hostname, port=parts.port or 3306, user=parts.username or "root", password=parts.password or ""
-        ) as connection,
-        connection.cursor() as cursor,
-    ):
-        cursor.execute(statement)
-
-
-def _in_thread(work: Coroutine[Any, Any, None]) -> None:
-    """Run to the end beside the test's own event loop."""
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            asyncio.run(work)
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]

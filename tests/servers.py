@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import fcntl
+import functools
 import os
 import pwd
 import random
@@ -19,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 START_SECONDS = 60.0
@@ -29,16 +32,29 @@ class BinaryNotFoundError(Exception):
     """The machine does not have the server's program."""
 
 
+#: Ports below those that the system hands out to clients, each tried once in this process.
+_ports = iter(random.sample(range(20_000, 32_000), 12_000))
+
+
+@functools.cache
+def _claims() -> IO[bytes]:
+    """A file whose byte n is locked by the test process that may listen on port n."""
+    return (Path(tempfile.gettempdir()) / f"dataflow-test-ports-{os.getuid()}").open("ab")
+
+
 def free_port() -> int:
-    """A port that nobody listens on, below those that the system hands out to clients."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
+    """A port that nobody listens on, and that no other test process takes while this one lives: servers that run
+    beside each other keep theirs while they are stopped.
+    """
+    for port in _ports:
+        try:
+            fcntl.lockf(_claims(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+            with socket.socket() as probe:
                 probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        except OSError:
+            continue
         return port
+    raise ServerError("No port is free.")
 
 
 def find_binary(*names: str, folders: Sequence[str] = ()) -> str:

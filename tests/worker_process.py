@@ -35,7 +35,7 @@ class Once:
 
 @db.register_node
 class Hold(BaseDataFlowNode):
-    """Goes on when the file is there; `seconds` block a thread, as sync code does."""
+    """Goes on when the file is there."""
 
     async def execute(self, input_data):
         while input_data.get("file") and not os.path.exists(input_data["file"]):
@@ -44,8 +44,12 @@ class Hold(BaseDataFlowNode):
 
 @db.register_node
 class Block(BaseDataFlowNode):
+    """Blocks a thread, as sync code does: for some seconds, and until the file is there."""
+
     def execute(self, input_data):
         time.sleep(input_data["seconds"])
+        while "file" in input_data and not os.path.exists(input_data["file"]):
+            time.sleep(0.01)
         return {}
 
 @db.register_node

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from dataflow.cli.stats import stats
 from dataflow.cli.target import AppOption, JsonOption, Target, UrlOption, print_json
 from dataflow.cli.watch import watch
 from dataflow.errors import InputError, JobNotFoundError
+from dataflow.jobs import Job
 from dataflow.jobs.control import REQUEUED, requeue, requeue_failed
 from dataflow.jobs.listing import REGISTRIES, list_jobs, queue_names
 
@@ -87,12 +89,7 @@ def cancel(jobs: JobsArgument, target: AppOption = None, url: UrlOption = None) 
 
     Exit code 1 where one had ended before.
     """
-    place = Target(target, url)
-
-    async def work() -> list[bool]:
-        return [await place.job(job_id).cancel_async() for job_id in jobs]
-
-    _tell(jobs, place.run(work()), "canceled", "had ended before")
+    _each(jobs, Target(target, url), Job.cancel_async, "canceled", "had ended before")
 
 
 @app.command()
@@ -101,12 +98,7 @@ def stop(jobs: JobsArgument, target: AppOption = None, url: UrlOption = None) ->
 
     Exit code 1 where one does not run.
     """
-    place = Target(target, url)
-
-    async def work() -> list[bool]:
-        return [await place.job(job_id).stop_async() for job_id in jobs]
-
-    _tell(jobs, place.run(work()), "told to stop", "does not run")
+    _each(jobs, Target(target, url), Job.stop_async, "told to stop", "does not run")
 
 
 @app.command("requeue")
@@ -140,6 +132,13 @@ def requeue_command(
         if status is None:
             raise JobNotFoundError(f"There is no job {job_id!r} at {place.broker.masked_url}.", job_id=job_id)
     _tell(list(before), [status in REQUEUED for status in before.values()], "queued again", "has not failed")
+
+
+def _each(jobs: list[str], place: Target, end: Callable[[Job], Awaitable[bool]], yes: str, no: str) -> None:
+    async def end_all() -> list[bool]:
+        return [await end(place.job(job_id)) for job_id in jobs]
+
+    _tell(jobs, place.run(end_all()), yes, no)
 
 
 def _tell(jobs: list[str], happened: list[bool], yes: str, no: str) -> None:

@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol, TypedDict
+from typing import Any, Protocol, TypedDict
 
+import msgspec
 import sqlalchemy as sa
 
 Row = Sequence[Any]
@@ -46,7 +47,7 @@ class Capabilities:
     text_collation: str
 
 
-class Outcome(NamedTuple):
+class Outcome(msgspec.Struct, frozen=True):
     """What a statement without rows did.
 
     Attributes:

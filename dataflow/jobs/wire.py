@@ -17,7 +17,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from dataflow.errors import PayloadError, TypeMismatchError
-from dataflow.jobs.packing import pack, unpack
+from dataflow.jobs.packing import unpack
 from dataflow.jobs.serializer import ENTRY, read, write_call
 from dataflow.tenants import checked_tenant
 from dataflow.workflows import Workflow
@@ -84,11 +84,6 @@ def encode_payload(payload: Payload) -> bytes:
     if not payload.exactly_once:
         what["exactly_once"] = False
     return write_call((ENTRY, None, (), what))
-
-
-def write_payload(payload: Payload) -> bytes:
-    """The ``data`` field of a job; errors as of ``encode_payload``."""
-    return pack(encode_payload(payload))
 
 
 def read_payload(data: bytes) -> Payload:

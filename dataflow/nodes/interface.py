@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
+
+import msgspec
 
 from dataflow.databases.interface import Executor, Guard
 from dataflow.errors import MissingParameterError, TypeMismatchError, UnknownParameterError, did_you_mean
@@ -200,7 +202,7 @@ def missing_parameter(node_type: str, name: str, node_id: str | None = None) -> 
     )
 
 
-class RunContext(NamedTuple):
+class RunContext(msgspec.Struct, frozen=True):
     """What a node may know of the run it is part of.
 
     Attributes:

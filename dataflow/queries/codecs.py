@@ -30,6 +30,7 @@ _EXPONENT = re.compile(r"\de\+?\d")
 #: Floats from here on have no digits after the point.
 _LEAST_WHOLE = 2.0**53
 _MICROSECOND = timedelta(microseconds=1)
+_FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,8 @@ def _naive(value: datetime) -> datetime:
 
 
 def _aware(value: datetime) -> datetime:
-    return value.replace(tzinfo=UTC)
+    # Replacing the zone takes nine times as long.
+    return _FIRST_MOMENT + (value - datetime.min)
 
 
 def _with_zone(value: datetime) -> datetime:
@@ -174,7 +176,8 @@ def _time_of_day(value: timedelta | time) -> time:
 
 
 def _encode_datetime_text(value: datetime) -> str:
-    return value.replace(tzinfo=None).isoformat(" ", "microseconds")
+    # The zone is at the end, and always UTC.
+    return value.isoformat(" ", "microseconds").removesuffix("+00:00")
 
 
 def _decode_datetime_text(value: str) -> datetime:

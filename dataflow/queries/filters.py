@@ -12,9 +12,9 @@ A JSON field is looked into by path, and a relation is followed, in two notation
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from dataflow.databases.interface import Dialect
@@ -30,8 +30,7 @@ from dataflow.queries.plan import Binds
 MAX_SQLITE_VALUES = 32_000
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(msgspec.Struct, frozen=True):
     """A parsed filter.
 
     Attributes:

@@ -7,10 +7,10 @@ named in ``stripped``. Setting ``deleted_at`` to None brings a soft-deleted row 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from dataflow.databases.interface import Dialect
@@ -31,8 +31,7 @@ _UPDATED_AT = Managed.UPDATED_AT.value
 _LN_OF_LEAST = "-745.13"
 
 
-@dataclass(frozen=True, slots=True)
-class Updates:
+class Updates(msgspec.Struct, frozen=True):
     """A parsed update.
 
     Attributes:

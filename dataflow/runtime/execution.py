@@ -53,6 +53,7 @@ class NodeEvent:
 
 
 _NOTHING: Mapping[str, Any] = {}
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 #: The hex digit of a UUID that holds its variant, 10xx in bits, for each random one.
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
@@ -145,7 +146,8 @@ class _Run:
         self.limit = limit
         self.observer = observer
         self.record = record
-        self.now = datetime.now(UTC)
+        #: When it started; only templates ask.
+        self.now = datetime.now(UTC) if graph.has_templates else _NEVER
         self.results: dict[str, Any] = {}
         self.running: set[str] = set()
         #: Steps without a result: skipped ones, and failed ones where failures are collected.
@@ -189,7 +191,7 @@ class _Run:
 
     async def _step(self, step: GraphStep) -> GraphStep:
         """Run one step and record its end. Only cancellation leaves here as an exception."""
-        if self._is_skipped(step):
+        if step.depends_on and self._is_skipped(step):
             self.missing.add(step.id)
             self.results[step.id] = None
             self._tell(step.id, NodeState.SKIPPED)
@@ -231,8 +233,6 @@ class _Run:
         return source.branch is None or source.branch in self.results[source.step]
 
     def _is_skipped(self, step: GraphStep) -> bool:
-        if not step.depends_on:
-            return False
         fed = [self._is_live(feed.source) for feed in step.feeds]
         if step.node.spec.waits_for == "any" and fed:
             return not any(fed)

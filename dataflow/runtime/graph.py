@@ -80,6 +80,8 @@ class Graph:
     parameters: frozenset[str]
     #: For each step, how many it waits for.
     waits: Mapping[str, int]
+    #: Whether any step has templates.
+    has_templates: bool
     #: The steps that wait for none.
     roots: tuple[str, ...]
     catalog: NodeCatalog
@@ -142,7 +144,16 @@ def _build(workflow: Workflow, catalog: NodeCatalog) -> Graph:
         steps[step.id] = built
     waits = {step_id: len(sources) for step_id, sources in needs.items()}
     roots = tuple(step_id for step_id, count in waits.items() if count == 0)
-    return Graph(workflow, steps, frozenset(parameters), waits, roots, catalog, catalog.version)
+    return Graph(
+        workflow=workflow,
+        steps=steps,
+        parameters=frozenset(parameters),
+        has_templates=any(step.templates for step in steps.values()),
+        waits=waits,
+        roots=roots,
+        catalog=catalog,
+        version=catalog.version,
+    )
 
 
 def _build_step(

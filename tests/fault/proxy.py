@@ -55,6 +55,12 @@ class Proxy:
         for writer in self._writers:
             writer.close()
 
+    def switch(self, upstream: str) -> None:
+        """Relay to another server from now on, as after a failover; connections to the former are cut."""
+        parts = urlsplit(upstream)
+        self._address = (parts.hostname, parts.port)
+        self.heal()
+
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Proxy]:
         """Listen while the block runs."""
@@ -66,7 +72,7 @@ class Proxy:
             self.heal()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), contextlib.closing(writer):
             there, back = await asyncio.open_connection(*self._address)
             self._writers |= {writer, back}
             seen = asyncio.Event()
@@ -79,7 +85,6 @@ class Proxy:
                 relay.cancel()
             await asyncio.gather(*relays, return_exceptions=True)
             self._writers -= {writer, back}
-            writer.close()
             back.close()
 
     async def _requests(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, seen: asyncio.Event) -> None:

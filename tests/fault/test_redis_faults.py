@@ -15,7 +15,8 @@ from rq.command import send_shutdown_command, send_stop_job_command
 from dataflow.errors import BrokerUnavailableError
 from dataflow.jobs import Job, JobStatus
 from dataflow.jobs.serializer import RQSerializer
-from tests.servers import RedisServer
+from tests.fault.proxy import proxied
+from tests.servers import RedisServer, Server
 from tests.worker_process import App, node_runs
 
 LEASE = 1.5
@@ -131,6 +132,38 @@ async def test_a_redis_that_refuses_for_longer_than_the_lease_costs_no_job(
             assert "is dead" not in worker.output()
             worker.signal(signal.SIGTERM)
             assert await worker.ended(20) == 0
+    assert await app.effects() == ["job-0", "job-1", "job-2", "late"], "each once"
+    assert [job.retries_left for job in jobs] == [1] * 3
+
+
+async def test_a_failover_to_a_replica_costs_no_job(
+    tmp_path: Path, forgetful_redis: RedisServer, new_server: Callable[[type[Server]], Server]
+) -> None:
+    replica = new_server(RedisServer)
+    async with proxied(forgetful_redis.url) as proxy:
+        app = App(tmp_path, proxy.url)
+        with redis.Redis.from_url(replica.url) as second, redis.Redis.from_url(forgetful_redis.url) as first:
+            second.replicaof("127.0.0.1", str(forgetful_redis.port))
+            jobs = await hold(app, 3)
+            with app.worker("--lease", str(LEASE), "--name", "survivor") as worker:
+                for job in jobs:
+                    await node_runs(job, "hold")
+                async with asyncio.timeout(20):
+                    while second.info("replication")["master_link_status"] != "up":
+                        await asyncio.sleep(0.02)
+                assert first.wait(1, 20_000) == 1
+                await asyncio.to_thread(forgetful_redis.kill)
+                await worker.said("Lost the broker")
+                second.replicaof("NO", "ONE")
+                proxy.switch(replica.url)
+                app.open_gate()
+                late = await app.queue.enqueue_async(app.workflow("late"), job_id="late")
+                for job in (*jobs, late):
+                    await job.wait_async(20)
+                assert "is dead" not in worker.output()
+                worker.signal(signal.SIGTERM)
+                assert await worker.ended(20) == 0
+        await app.broker.close()
     assert await app.effects() == ["job-0", "job-1", "job-2", "late"], "each once"
     assert [job.retries_left for job in jobs] == [1] * 3
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from dataflow.jobs import Job
 from dataflow.workflows import Step
-from tests.worker_process import App
+from tests.worker_process import App, node_runs
 from worker.options import WorkerOptions
 
 LEASE = 1.0
@@ -38,12 +37,13 @@ async def test_a_loop_blocked_for_longer_than_the_lease_leads_to_no_second_run(a
 
 
 async def test_sync_code_runs_beside_the_loop(app: App) -> None:
-    blocking = await app.queue.enqueue_async(app.workflow("slow", Step("block", "Block", {"seconds": 3 * LEASE})))
+    block = Step("block", "Block", {"seconds": 3 * LEASE, "file": str(app.gate)})
+    blocking = await app.queue.enqueue_async(app.workflow("slow", block))
     with app.worker("--lease", str(LEASE)) as worker:
-        began = time.monotonic()
+        await node_runs(blocking, "block")
         quick = await app.queue.enqueue_async(app.workflow("quick"))
         await quick.wait_async(20)
-        assert time.monotonic() - began < 3 * LEASE
+        app.open_gate()
         await blocking.wait_async(20)
         assert "blocked" not in worker.output()
     assert await app.effects() == ["quick", "slow"]

@@ -22,9 +22,19 @@ from tests.worker_process import App, node_runs
 
 LEASE = 1.0
 
+#: What stock workers run: a job that ends when the file is there.
+HELD = """
+import pathlib, time
+
+def hold(file):
+    while not pathlib.Path(file).exists():
+        time.sleep(0.01)
+"""
+
 
 @contextmanager
 def stock_worker(app: App, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    (app.folder / "held.py").write_text(HELD)
     command = [sys.executable, "-W", "ignore", "-m", "rq.cli", "worker", "default", "--url", app.redis_url, *options]
     with (app.folder / "stock.log").open("ab") as log:
         process = subprocess.Popen(
@@ -66,12 +76,13 @@ async def our_recovery_has_run(app: App) -> None:
 
 async def test_a_job_that_a_stock_worker_runs_is_left_to_it(app: App, stock: Queue) -> None:
     with stock_worker(app) as theirs:
-        job = stock.enqueue("time.sleep", 8 * LEASE)
+        job = stock.enqueue("held.hold", str(app.gate))
         await status(job, "started")
         owner = Worker.all(connection=stock.connection)[0].name
         with app.worker("--lease", str(LEASE)):
             await our_recovery_has_run(app)
             assert job.get_status() == "started"
+            app.open_gate()
             await status(job, "finished")
         (result,) = job.results()
         assert (result.type, result.worker_name) == (Result.Type.SUCCESSFUL, owner)

@@ -8,6 +8,7 @@ import pytest
 from dataflow.databases.interface import Dialect
 from dataflow.errors import InputError, TenantError
 from tests.integration.bench import Bench, open_bench
+from tests.integration.declared import Secret, Walled
 
 
 class Item:
@@ -16,18 +17,6 @@ class Item:
     name: str
     age: int
     rank: int | None = None
-
-
-class Secret:
-    __dataflow__ = {"multi_tenant": True, "soft_delete": True}  # noqa: RUF012
-
-    name: str
-
-
-class Walled:
-    __dataflow__ = {"multi_tenant": True, "row_level_security": True}  # noqa: RUF012
-
-    name: str
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -199,6 +200,29 @@ async def test_a_statement_that_is_wrong_fails_with_its_own_error(db: Database, 
                 await transaction.fetch_all(statement)
     assert db.pool_metrics()["checked_out"] == 0
     assert await count(db, "items") == 1
+
+
+@POSTGRESQL_ONLY
+@pytest.mark.parametrize("in_transaction", [False, True])
+async def test_a_connection_that_knows_the_old_form_of_a_type_is_not_used_again(
+    other: Database, database_url: str, *, in_transaction: bool
+) -> None:
+    await other.execute("CREATE TYPE pair AS (a INTEGER, b INTEGER)")
+    await other.execute("ALTER TABLE items ADD COLUMN both_of pair DEFAULT ROW(1, 2)::pair")
+    query = "SELECT both_of FROM items WHERE id = $1"
+    db = open_database(database_url, DatabaseOptions(pool_size=1, max_overflow=0))
+    assert await db.fetch_one(query, [1]) == ((1, 2),)
+    await other.execute("ALTER TYPE pair DROP ATTRIBUTE b, ADD ATTRIBUTE b TEXT")
+    await other.execute("UPDATE items SET both_of = ROW(1, 'two')::pair")
+
+    async def read() -> None:
+        async with db.transaction() if in_transaction else nullcontext(db) as run:
+            await run.fetch_one(query, [1])
+
+    with pytest.raises(DatabaseError, match="composite type attribute"):
+        await read()
+    assert await db.fetch_one(query, [1]) == ((1, "two"),)
+    await db.close()
 
 
 async def test_a_dropped_and_remade_table_is_another_table(db: Database, other: Database) -> None:

@@ -19,6 +19,7 @@ from dataflow.errors import (
 from dataflow.models import Field
 from dataflow.nodes.generated.explain import Explanation, explain_node
 from tests.integration.bench import Bench, open_bench
+from tests.integration.declared import Walled
 
 
 class Item:
@@ -29,12 +30,6 @@ class Item:
 
 class Versioned:
     __dataflow__ = {"versioned": True, "soft_delete": True}  # noqa: RUF012
-
-    name: str
-
-
-class Walled:
-    __dataflow__ = {"multi_tenant": True, "row_level_security": True}  # noqa: RUF012
 
     name: str
 

@@ -17,6 +17,7 @@ from dataflow.models import Field
 from dataflow.nodes.generated.explain import explain_node
 from dataflow.nodes.interface import RunContext
 from tests.integration.bench import Bench, open_bench
+from tests.integration.declared import Secret
 
 
 class Status(Enum):
@@ -52,12 +53,6 @@ class Long:
 
 class Ranked:
     rank: int | None = Field(None, index=True)
-
-
-class Secret:
-    __dataflow__ = {"multi_tenant": True, "soft_delete": True}  # noqa: RUF012
-
-    name: str
 
 
 START = datetime(2026, 1, 31, 23, 59, 59, 999999, tzinfo=UTC)

@@ -63,3 +63,27 @@ async def test_an_inner_deadline_does_not_end_the_outer_one() -> None:
     outer = Deadline(60)
     assert await within(0.01, asyncio.Event()) == "too late"
     assert outer.end() is False
+
+
+async def test_deadlines_of_one_loop_pass_in_order_of_their_times() -> None:
+    passed: list[float] = []
+
+    async def until(seconds: float) -> None:
+        assert await within(seconds, asyncio.Event()) == "too late"
+        passed.append(seconds)
+
+    # The one timer is set, set nearer, left alone, and set again when it rings.
+    await asyncio.gather(*(until(seconds) for seconds in (0.05, 0.01, 0.03)))
+    assert passed == [0.01, 0.03, 0.05]
+
+
+def test_each_loop_has_a_clock_of_its_own() -> None:
+    async def leave_one_running() -> None:
+        Deadline(60)
+
+    async def expire() -> str:
+        return await within(0.01, asyncio.Event())
+
+    # The first loop takes its clock, which was to ring, to its grave.
+    asyncio.run(leave_one_running())
+    assert asyncio.run(expire()) == "too late"

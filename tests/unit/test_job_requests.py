@@ -15,9 +15,9 @@ from rq.job import Retry
 from dataflow.errors import ConfigurationError, InputError, JobError, PayloadError
 from dataflow.jobs import Broker, EnqueueRequest, JobQueue, entry
 from dataflow.jobs.masking import mask_url
-from dataflow.jobs.packing import COMPRESS_FROM
+from dataflow.jobs.packing import COMPRESS_FROM, pack
 from dataflow.jobs.queue import _request_of
-from dataflow.jobs.wire import Payload, payload_of, read_payload, write_payload
+from dataflow.jobs.wire import Payload, encode_payload, payload_of, read_payload
 from dataflow.workflows.codec import MAX_SIZE
 from tests.toys import chain
 
@@ -94,7 +94,7 @@ def test_timeouts_are_whole_seconds_as_rq_reads_them() -> None:
 def test_a_payload_is_read_as_it_was_written(size: int) -> None:
     for tenant in (None, "t1"):
         payload = payload_of(chain("echo"), {"n0": {"text": "x" * size}}, tenant)
-        data = write_payload(payload)
+        data = pack(encode_payload(payload))
         assert read_payload(data) == payload
         assert (data[:1] == b"\x78") is (size > COMPRESS_FROM)
 
@@ -112,7 +112,7 @@ def test_a_bomb_is_not_unpacked() -> None:
 
 
 def test_a_payload_never_looks_compressed_when_it_is_not() -> None:
-    assert write_payload(Payload(name="x"))[:1] != b"\x78"
+    assert pack(encode_payload(Payload(name="x")))[:1] != b"\x78"
 
 
 def test_the_entry_point_refuses_and_says_who_can() -> None:

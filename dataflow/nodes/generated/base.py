@@ -7,6 +7,8 @@ from collections.abc import Coroutine, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
+from msgspec.structs import replace
+
 from dataflow.databases.interface import Guard
 from dataflow.errors import DataFlowError, TenantError
 from dataflow.models import FieldSpec
@@ -110,7 +112,7 @@ class GeneratedNode(Node):
                 hint="Leave tenant_id out: the run's own tenant is meant then.",
                 node_type=self.type,
             )
-        return context._replace(tenant_id=tenant_id)
+        return replace(context, tenant_id=tenant_id)
 
     def field_parameter(self, item: FieldSpec, *, required: bool) -> Parameter:
         """A parameter that takes a value of a field."""

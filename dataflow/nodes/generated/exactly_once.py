@@ -12,6 +12,8 @@ import random
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from msgspec.structs import replace
+
 from dataflow.databases.interface import Arguments, Dialect, Executor, PairExecutor, Row
 from dataflow.databases.sessions import Runner
 from dataflow.errors import BreakerOpenError, DatabaseUnavailableError, DataFlowError, PoolTimeoutError
@@ -92,9 +94,9 @@ async def _perform(
             both = _OneStatement(executor, ledger, entry)
         else:
             both = _OneCall(cast(PairExecutor, executor), ledger, entry, record)
-        return await node.perform(inputs, context._replace(executor=both))
+        return await node.perform(inputs, replace(context, executor=both))
     async with node.binding.transaction(context) as access:
-        output = await node.perform(inputs, context._replace(executor=access.executor))
+        output = await node.perform(inputs, replace(context, executor=access.executor))
         await ledger.write(access.executor, entry, record.pack(output, context.node_id))
     return output
 
@@ -106,7 +108,7 @@ async def _restore(
     spec = node.binding.spec
     if data[:1] == _RAW:
         values = record.unpack(data[1:])["row"]
-        return await node.perform(inputs, context._replace(executor=_Replayed(values)))
+        return await node.perform(inputs, replace(context, executor=_Replayed(values)))
     if data and data[:1] != b"{":
         output = record.unpack(data)
         for row in node.rows_in(output):
@@ -116,7 +118,7 @@ async def _restore(
         return output
     # The node makes its output of the row that its statement returned, now as it did then.
     kept = await node.binding.database.fetch_one(restored(spec.table_name, spec.names), (data,)) if data else None
-    return await node.perform(inputs, context._replace(executor=_Replayed(kept)))
+    return await node.perform(inputs, replace(context, executor=_Replayed(kept)))
 
 
 class _OneCall(Runner):

@@ -160,8 +160,10 @@ class UpdateNode(GeneratedNode):
 
     def _changes(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """New values from ``fields`` and from flat parameters."""
-        changes: Any = given.get("fields", {})
-        flat = {name: given[name] for name in self._flat & given.keys()}
+        flat = {name: value for name, value in given.items() if name in self._flat}
+        if "fields" not in given:
+            return flat
+        changes: Any = given["fields"]
         if not flat or not isinstance(changes, Mapping):
             # What is no dict is refused by who parses it.
             return changes  # type: ignore[no-any-return]

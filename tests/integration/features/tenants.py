@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from dataflow.nodes.generated.binding import ModelBinding
 from dataflow.nodes.interface import RunContext
 from tests.integration.bench import CONTEXT, Bench
 
 
 def context(tenant: str | None) -> RunContext:
-    return CONTEXT._replace(tenant_id=tenant)
+    return replace(CONTEXT, tenant_id=tenant)
 
 
 def binding(bench: Bench, model: str) -> ModelBinding:

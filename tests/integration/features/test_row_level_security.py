@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from dataflow.databases import Database, open_database
 from dataflow.databases.interface import Dialect
@@ -79,8 +80,8 @@ async def test_effects_happen_once_behind_the_wall(bench: Bench) -> None:
         for tenant in ("t1", "t2"):
             context = RunContext("run", "create", tenant, CodecRecord(f"run of {tenant}", again=again))
             outputs.append(await secret.run({"text": f"new of {tenant}"}, context))
-            outputs.append(await change.run({"id": 1, "weight": 5}, context._replace(node_id="change")))
-            outputs.append(await part.run({"id": 1, "secret_id": 1}, context._replace(node_id="part")))
+            outputs.append(await change.run({"id": 1, "weight": 5}, replace(context, node_id="change")))
+            outputs.append(await part.run({"id": 1, "secret_id": 1}, replace(context, node_id="part")))
     assert outputs[:6] == outputs[6:]
     assert [output.get("updated") for output in outputs[:6]] == [None, True, True, None, False, False]
     assert [row["text"] for row in await Tenant(bench, "t1").rows("Secret")] == ["of t1", "new of t1"]

@@ -1,0 +1,1 @@
+"""Jobs beside other job runners, each in a virtualenv of its own."""
