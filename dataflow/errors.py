@@ -37,6 +37,9 @@
     │   ├── MultipleRecordsError        DF-704  a filter for one row matched several
     │   └── VersionConflictError        DF-705  the row has changed since it was read
     ├── BreakerOpenError                DF-900  a dependency did not answer lately, and is not called for now
+    ├── EventError                      DF-850
+    │   └── CaptureError                DF-851  change events cannot be captured, and why
+    │       └── LostPositionError       DF-852  the database's log does not reach back to where capture stood
     └── JobError                        DF-800
         ├── BrokerUnavailableError      DF-801
         ├── PayloadError                DF-802  a job's payload cannot be read
@@ -325,6 +328,18 @@ class JobFailedError(JobError):
 
 class JobCanceledError(JobError):
     code = "DF-806"
+
+
+class EventError(DataFlowError):
+    code = "DF-850"
+
+
+class CaptureError(EventError):
+    code = "DF-851"
+
+
+class LostPositionError(CaptureError):
+    code = "DF-852"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -10,20 +10,25 @@ entry of a Redis Stream, with Debezium's names where it has them::
      "tx": {"id": "1039", "i": 0}, "ts_ms": 1795289799532, "ts_read_ms": 1795289799533}
 
 Values are written by the type of the model's field: Decimal as text, date and time as ISO 8601 (a datetime in UTC,
-``2026-11-22T03:00:00.000000Z``), timedelta in microseconds, UUID as text, bytes in base64, an enum as its value.
+``2026-11-22T03:00:00.000000Z``), timedelta in microseconds, UUID as text, bytes in base64, an enum as its value, a float
+that is none as ``"NaN"`` or ``"Infinity"``. Columns come in the order of the model. ``***`` stands for what is masked.
 """
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
+from dataflow.errors import EventError
+from dataflow.events.values import row_from_json, row_to_json
 from dataflow.models import ModelSpec
-from dataflow.models.types import Kind
+
+__all__ = ["Event", "Op", "Source", "decode", "encode", "entry_id", "row_from_json", "row_to_json"]
 
 #: Version of the envelope that is written.
 VERSION = 1
@@ -107,27 +112,84 @@ def entry_id(epoch: int, position: int, index: int) -> str:
     return f"{epoch << 56 | position}-{index}"
 
 
-def _datetime_text(value: datetime) -> str:
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder()
 
 
-#: Kind → what JSON holds of a value; kinds that are not here travel as they are.
-TO_JSON: Mapping[Kind, Callable[[Any], Any]] = {
-    Kind.DECIMAL: lambda value: format(value, "f"),
-    Kind.DATETIME: _datetime_text,
-    Kind.DATE: lambda value: value.isoformat(),
-    Kind.TIME: lambda value: value.isoformat(timespec="microseconds"),
-    Kind.TIMEDELTA: lambda value: value // timedelta(microseconds=1),
-    Kind.UUID: str,
-    Kind.BYTES: lambda value: base64.b64encode(value).decode(),
-}
+def milliseconds(moment: datetime) -> int:
+    """Unix time, ms."""
+    return (moment - _EPOCH) // _MILLISECOND
 
 
-def row_to_json(spec: ModelSpec, row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of a model as JSON holds it; columns that the model does not have are left as they are."""
-    raise NotImplementedError
+def encode(event: Event, spec: ModelSpec | None = None) -> bytes:
+    """An event as its entry in a stream holds it.
+
+    Args:
+        event: The event; rows in the types of the model's fields.
+        spec: The model of its rows; None for a message, whose payload is JSON already.
+    """
+    before, after = event.before, event.after
+    if spec is not None:
+        before = None if before is None else row_to_json(spec, before)
+        after = None if after is None else row_to_json(spec, after)
+    source = event.source
+    return _encoder.encode(
+        {
+            "v": VERSION,
+            "id": event.id,
+            "op": event.op.value,
+            "before": before,
+            "after": after,
+            "changed": event.changed,
+            "source": {
+                "db": source.db,
+                "kind": source.kind,
+                "table": source.table,
+                "model": source.model,
+                "tenant": source.tenant,
+                "mechanism": source.mechanism,
+                "position": source.position,
+                "epoch": source.epoch,
+                "snapshot": source.snapshot,
+                "unavailable": source.unavailable,
+            },
+            "tx": {"id": event.transaction, "i": event.index},
+            "ts_ms": milliseconds(event.ts),
+            "ts_read_ms": milliseconds(event.read_at),
+        }
+    )
 
 
-def row_from_json(spec: ModelSpec, row: Mapping[str, Any]) -> dict[str, Any]:
-    """The reverse: values in the Python types of the model's fields."""
-    raise NotImplementedError
+def decode(text: bytes | str, models: Mapping[str, ModelSpec]) -> Event:
+    """The event that a stream's entry holds, rows in the types of the model's fields where the model is known.
+
+    Args:
+        text: The entry's field ``event``.
+        models: Model name → ModelSpec.
+
+    Raises:
+        EventError: It is no event, or one of a later version.
+    """
+    try:
+        data = _decoder.decode(text)
+        if data["v"] != VERSION:
+            raise EventError(f"An event of version {data['v']} cannot be read.", hint="Update DataFlow here.")
+        source = Source(**{**data["source"], "unavailable": tuple(data["source"]["unavailable"])})
+        spec = models.get(source.model) if source.model else None
+        before, after = data["before"], data["after"]
+        return Event(
+            id=data["id"],
+            op=Op(data["op"]),
+            before=row_from_json(spec, before) if spec and before is not None else before,
+            after=row_from_json(spec, after) if spec and after is not None else after,
+            changed=tuple(data["changed"]),
+            source=source,
+            transaction=data["tx"]["id"],
+            index=data["tx"]["i"],
+            ts=_EPOCH + data["ts_ms"] * _MILLISECOND,
+            read_at=_EPOCH + data["ts_read_ms"] * _MILLISECOND,
+        )
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise EventError(f"An entry of a stream is no event: {error}.") from error
