@@ -29,13 +29,15 @@ from dataflow.errors import (
     PoolTimeoutError,
     TransientDatabaseError,
 )
-from dataflow.events.envelope import Event, Op, Source as Origin, encode, entry_id, milliseconds
+from dataflow.events.envelope import Event, Op, encode, entry_id, milliseconds
+from dataflow.events.envelope import Source as Origin
 from dataflow.events.publisher import LOCK_SECONDS, Entry, FencedError, Publisher
 from dataflow.events.snapshot import Snapshots
 from dataflow.events.sources.interface import Chunk, Place, RowChange, Source
 from dataflow.events.tables import ensure_tables, read_note, write_note
 from dataflow.events.trimming import Trimmer
 from dataflow.jobs import Broker
+from dataflow.jobs.scripts import Argument
 from dataflow.models import ModelSpec
 
 logger = logging.getLogger("dataflow.events")
@@ -262,9 +264,9 @@ class Capture:
             now = time.monotonic()
             self._unacknowledged.extend((now, position) for position in done[-1:])
 
-    def _progress(self, chunk: Chunk, last: Place, entries: Sequence[Entry]) -> dict[str, int]:
+    def _progress(self, chunk: Chunk, last: Place, entries: Sequence[Entry]) -> dict[str, Argument]:
         now = time.time_ns() // 1_000_000
-        fields = {"position": last.position, "index": last.index, "seen_ms": now}
+        fields: dict[str, Argument] = {"position": last.position, "index": last.index, "seen_ms": now}
         if entries:
             committed = milliseconds(chunk.committed_at)
             fields |= {"committed_ms": committed, "published_ms": now, "lag_ms": max(0, now - committed)}

@@ -98,7 +98,7 @@ class Publisher:
         """
         client = await self.redis()
         async with self._broker.errors():
-            return await client.execute_command(*command)
+            return await client.execute_command(*command)  # type: ignore[no-untyped-call]
 
     async def acquire(self) -> bool:
         """Try to get the right to publish."""

@@ -32,9 +32,7 @@ class Trimmer:
     interval: Seconds between two looks.
     """
 
-    def __init__(
-        self, *, max_age: float = MAX_AGE, max_length: int = MAX_LENGTH, interval: float = 30.0
-    ) -> None:
+    def __init__(self, *, max_age: float = MAX_AGE, max_length: int = MAX_LENGTH, interval: float = 30.0) -> None:
         self.max_age = max_age
         self.max_length = max_length
         self.interval = interval

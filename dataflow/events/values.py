@@ -76,9 +76,7 @@ _writers: dict[int, RowConvert] = {}
 _readers: dict[int, RowConvert] = {}
 
 
-def _converter(
-    spec: ModelSpec, known: dict[int, RowConvert], of: Callable[[FieldSpec], Convert | None]
-) -> RowConvert:
+def _converter(spec: ModelSpec, known: dict[int, RowConvert], of: Callable[[FieldSpec], Convert | None]) -> RowConvert:
     made = known.get(id(spec))
     if made is None:
         made = known[id(spec)] = _compile([(item.name, of(item)) for item in spec.fields if item.events != "omit"])

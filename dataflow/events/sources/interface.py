@@ -24,7 +24,7 @@ class Place(NamedTuple):
     """
 
     position: int
-    index: int
+    index: int  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,9 +272,7 @@ class OutboxSource:
     async def acknowledge(self, position: int) -> None:
         """See Source: what was published is deleted, a part at a time, so that writers do not wait."""
         place = "seq" if self._watch else "place"
-        find = marked(
-            self._dialect, f"SELECT seq FROM {OUTBOX} WHERE {place} <= ? ORDER BY {place} LIMIT {_AT_ONCE}"
-        )
+        find = marked(self._dialect, f"SELECT seq FROM {OUTBOX} WHERE {place} <= ? ORDER BY {place} LIMIT {_AT_ONCE}")
         while numbers := [row[0] for row in await self._database.fetch_all(find, (position,))]:
             await self._database.execute(*self._by_key(f"DELETE FROM {OUTBOX} WHERE", numbers))
             if len(numbers) < _AT_ONCE:
