@@ -4,8 +4,9 @@
 
     source ──chunks──▶ queue ──batch──▶ one script: entries + how far we are ──2 s later──▶ acknowledged to the source
 
-Entry ids are made of positions in the database's log, so what is read again after a crash is refused by Redis. What Redis
-could lose with its last second (``appendfsync everysec``) is not acknowledged to the source yet, and is read again.
+Entry ids are made of positions in the database's log, so what is read again after a crash is refused by Redis. What
+Redis could lose with its last second (``appendfsync everysec``) is not acknowledged to the source yet, and is read
+again.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ class Capture:
                     await self._until_ours()
                     await self._run_once()
                 except LostPositionError as error:
-                    logger.error("%s Events between are lost; those of rows come back by a snapshot.", error)
+                    logger.error("%s Events between are lost; the rows come back by a snapshot.", error)  # noqa: TRY400
                     self._lost = str(error)
                 except _PASSING as error:
                     if time.monotonic() > began + _LONGEST_PAUSE:
@@ -223,7 +224,12 @@ class Capture:
             )  # fmt: skip
         fresh = secrets.token_hex(8)
         await write_note(self._database, self._database.dialect, note_name, f"{fresh}:{self._epoch}")
-        fields = {"epoch": self._epoch, "identity": identity, "mechanism": mechanism, "incarnation": fresh}
+        fields: dict[str, Argument] = {
+            "epoch": self._epoch,
+            "identity": identity,
+            "mechanism": mechanism,
+            "incarnation": fresh,
+        }
         await self._publisher.forget_place()
         await self._publisher.publish((), {**fields, "reason": reason or ""})
         return None

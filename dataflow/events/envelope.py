@@ -10,8 +10,9 @@ entry of a Redis Stream, with Debezium's names where it has them::
      "tx": {"id": "1039", "i": 0}, "ts_ms": 1795289799532, "ts_read_ms": 1795289799533}
 
 Values are written by the type of the model's field: Decimal as text, date and time as ISO 8601 (a datetime in UTC,
-``2026-11-22T03:00:00.000000Z``), timedelta in microseconds, UUID as text, bytes in base64, an enum as its value, a float
-that is none as ``"NaN"`` or ``"Infinity"``. Columns come in the order of the model. ``***`` stands for what is masked.
+``2026-11-22T03:00:00.000000Z``), timedelta in microseconds, UUID as text, bytes in base64, an enum as its value, a
+float that is none as ``"NaN"`` or ``"Infinity"``. Columns come in the order of the model. ``***`` stands for what is
+masked.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ class Event:
     """One event.
 
     Attributes:
-        id: Id of its entry in the stream, made of its position: the same event has the same id however often it is read.
+        id: Id of its entry in the stream, made of its position: the same event has the same id however often it is
+            read.
         op: What happened.
         before: The row before, column → value; None where there was none, or the database does not tell.
         after: The row after; of a message, its payload.

@@ -1,9 +1,9 @@
 """Trimmer: removes events that are old, or too many; not before everybody who reads the stream has done them.
 
-Ids tell positions in a log and no times, so capture notes now and then how far it is. What is older than ``max_age`` goes,
-and what is beyond ``max_length`` too, but nothing that a reader has yet to do: a consumer group, or one that keeps its
-cursor in ``rq:dataflow:event-cursors:OWNER:TABLE``. Only a stream that is twice as long as it may be is cut all the same,
-loudly: a reader that nobody looks after must not fill Redis.
+Ids tell positions in a log and no times, so capture notes now and then how far it is. What is older than ``max_age``
+goes, and what is beyond ``max_length`` too, but nothing that a reader has yet to do: a consumer group, or one that
+keeps its cursor in ``rq:dataflow:event-cursors:OWNER:TABLE``. Only a stream that is twice as long as it may be is cut
+all the same, loudly: a reader that nobody looks after must not fill Redis.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Trimmer:
         for group in await publisher.call("XINFO", "GROUPS", stream):
             facts = _pairs(group)
             pending = await publisher.call("XPENDING", stream, facts[b"name"])
-            needed.append(_id(pending[1]) if pending[0] else _after(facts[b"last-delivered-id"]))
+            needed.append(_id(pending["min"]) if pending["pending"] else _after(facts[b"last-delivered-id"]))
         return min(needed, default=None)
 
 

@@ -116,7 +116,9 @@ def events(owner: str, name: str | None = None) -> str:
 
 
 def event_cursors(owner: str, name: str) -> str:
-    """Hash of those who read a stream of change events without a group, and how far each is; nothing beyond is trimmed."""
+    """Hash of those who read a stream of change events without a group, and how far each is; nothing beyond is
+    trimmed.
+    """
     return f"{PREFIX}:dataflow:event-cursors:{owner}:{name}"
 
 

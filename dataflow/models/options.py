@@ -50,7 +50,8 @@ def Field(  # noqa: N802 - reads as a type in declarations
         max_length: Characters of a text field, or bytes of a bytes field, at most.
         precision: Significant digits of a Decimal field, at most 65.
         scale: Digits after the point of a Decimal field, at most 30.
-        events: What change events tell of it: ``"show"`` its value, ``"mask"`` that it changed but ``***`` for the value,
+        events: What change events tell of it: ``"show"`` its value, ``"mask"`` that it changed but ``***`` for the
+            value,
             ``"omit"`` nothing.
 
     Example:

@@ -97,8 +97,8 @@ class OutboxSource:
             )
             findings.append(
                 Finding(
-                    "INSERT OR REPLACE by other programs deletes a row without an event, unless their connection says so.",
-                    "PRAGMA recursive_triggers = ON",
+                    "INSERT OR REPLACE by other programs deletes a row without an event, unless their connection says
+                    so.", "PRAGMA recursive_triggers = ON",
                 )
             )
         if self._dialect is Dialect.MYSQL:

@@ -1,9 +1,9 @@
 """Triggers that write every change of a table into the outbox, in the transaction that makes it.
 
 ``row_before`` and ``row_after`` are a JSON object, column → value (a list of such objects where there are more columns
-than SQLite's ``json_object`` takes). Values are text in one form for PostgreSQL and MySQL, whatever the writer's session
-has set: UTC, ISO 8601 with a space, hexadecimal bytes, 1 and 0. SQLite tells them as they are stored, and what JSON cannot
-hold as ``["r", "0.1"]`` (a float) or ``["b", "00FF"]`` (bytes).
+than SQLite's ``json_object`` takes). Values are text in one form for PostgreSQL and MySQL, whatever the writer's
+session has set: UTC, ISO 8601 with a space, hexadecimal bytes, 1 and 0. SQLite tells them as they are stored, and what
+JSON cannot hold as ``["r", "0.1"]`` (a float) or ``["b", "00FF"]`` (bytes).
 """
 
 from __future__ import annotations

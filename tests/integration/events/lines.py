@@ -194,7 +194,9 @@ def told(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def folded(events: list[dict[str, Any]]) -> dict[Any, dict[str, Any]]:
-    """The rows that events add up to. Each must fit what those before it left: nothing is missing, twice or out of order."""
+    """The rows that events add up to. Each must fit what those before it left: nothing is missing, twice or out of
+    order.
+    """
     rows: dict[Any, dict[str, Any]] = {}
     for event in events:
         before, after = event["before"], event["after"]
