@@ -8,8 +8,7 @@
 
 A chunk of rows is read between two watermarks, and published where the second is in the log, less the rows that changed
 in between: those have told themselves. So a row never comes later than a change that it does not have yet. Nothing is
-    locked,
-and the last key is saved together with the events, so a snapshot goes on where it was.
+locked, and the last key is saved together with the events, so a snapshot goes on where it was.
 
 Rows are read only after the first watermark has come out of the log, not when it was committed: an outbox gives places
 when it is read.

@@ -58,8 +58,7 @@ FROM_JSON: Mapping[Kind, Convert] = {
 
 
 def row_to_json(spec: ModelSpec, row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of a model as JSON holds it: the model's columns in their order, masked or left out where the model says
-    so.
+    """A row of a model as JSON holds it: its columns in the model's order, masked or left out where the model says so.
 
     Columns that the model does not have are left out: nobody said that they may be told. A value that is not of its
     field's type, as tables may hold that others write to, is left as it is.

@@ -111,7 +111,7 @@ def pubsub(name: str) -> str:
 
 
 def events(owner: str, name: str | None = None) -> str:
-    """Stream of change events: of a table, or of a type of messages (``@type``). Without either the hash of them all."""
+    """Stream of change events of a table, or of a type of messages (``@type``); without a name the hash of them all."""
     return f"{PREFIX}:dataflow:events:{owner}" + (f":{name}" if name else "")
 
 

@@ -51,8 +51,7 @@ def Field(  # noqa: N802 - reads as a type in declarations
         precision: Significant digits of a Decimal field, at most 65.
         scale: Digits after the point of a Decimal field, at most 30.
         events: What change events tell of it: ``"show"`` its value, ``"mask"`` that it changed but ``***`` for the
-            value,
-            ``"omit"`` nothing.
+            value, ``"omit"`` nothing.
 
     Example:
         >>> class User:

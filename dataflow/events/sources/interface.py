@@ -101,8 +101,7 @@ class Source(Protocol):
 
     async def prepare(self) -> None:
         """Make what it needs and may make: publication and slot, triggers and outbox table. Safe to call again, and
-        from
-        several processes at once.
+        from several processes at once.
         """
         ...
 

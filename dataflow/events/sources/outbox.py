@@ -1,11 +1,11 @@
 """OutboxSource: changes that triggers wrote into a table, on any of the three databases.
 
-Numbers of rows are given when they are written, and transactions commit in another order: who reads "all beyond the last
-number" loses rows. So where several may write at once, capture itself gives each row a ``place`` when it first sees it, in
-one transaction: no row is missed, whatever the order of commits, and none waits for another's long transaction. Of one
-row of a table the places are in the order of its changes: the second change waits for the commit of the first (the row's
-lock), so it has the greater ``seq`` and is never seen before it. On SQLite one transaction writes at a time, and ``seq``
-itself is the place.
+Numbers of rows are given when they are written, and transactions commit in another order: who reads "all beyond the
+last number" loses rows. So where several may write at once, capture itself gives each row a ``place`` when it first
+sees it, in one transaction: no row is missed, whatever the order of commits, and none waits for another's long transaction.
+Of one row of a table the places are in the order of its changes: the second change waits for the commit of the first
+(the row's lock), so it has the greater ``seq`` and is never seen before it. On SQLite one transaction writes at a time,
+and ``seq`` itself is the place.
 
 What it costs: every change is inserted, numbered (not on SQLite) and deleted once more, by the database that is written
 to. What it does not tell: which changes were one transaction (except on PostgreSQL, as ``tx.id``), and changes of the
@@ -97,8 +97,8 @@ class OutboxSource:
             )
             findings.append(
                 Finding(
-                    "INSERT OR REPLACE by other programs deletes a row without an event, unless their connection says
-                    so.", "PRAGMA recursive_triggers = ON",
+                    "INSERT OR REPLACE by other programs deletes rows without an event, unless their connection says:",
+                    "PRAGMA recursive_triggers = ON",
                 )
             )
         if self._dialect is Dialect.MYSQL:

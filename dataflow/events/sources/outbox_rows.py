@@ -64,14 +64,18 @@ def row_decoder(spec: ModelSpec) -> Decode:
                 if type(value) is list and len(value) == 2:
                     value = _stored(*value)
                 if convert is not None:
-                    try:
-                        value = convert(value)
-                    except (ValueError, TypeError, ArithmeticError):
-                        pass
+                    value = _converted(convert, value)
             row[name] = value
         return row
 
     return decode
+
+
+def _converted(convert: Callable[[Any], Any], value: Any) -> Any:
+    try:
+        return convert(value)
+    except (ValueError, TypeError, ArithmeticError):
+        return value
 
 
 def _stored(kind: Any, text: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from dataflow import DataFlow, Field
@@ -34,7 +34,7 @@ def declare(db: DataFlow) -> None:
 
     @db.model
     class Item:
-        __dataflow__ = {"timestamps": False}
+        __dataflow__: ClassVar = {"timestamps": False}
 
         id: int = Field(default=0)
         name: str = ""
@@ -44,7 +44,7 @@ def declare(db: DataFlow) -> None:
     class Everything:
         """A field of each kind."""
 
-        __dataflow__ = {"timestamps": False}
+        __dataflow__: ClassVar = {"timestamps": False}
 
         id: UUID
         text: str
@@ -65,7 +65,7 @@ def declare(db: DataFlow) -> None:
 
     @db.model
     class Silent:
-        __dataflow__ = {"timestamps": False, "events": False}
+        __dataflow__: ClassVar = {"timestamps": False, "events": False}
 
         name: str
 

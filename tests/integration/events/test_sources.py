@@ -92,14 +92,18 @@ def _bound(line: Line, *values: Any) -> list[Any]:
 async def test_what_was_rolled_back_or_is_not_captured_gives_no_event(line: Line) -> None:
     await line.start()
     with pytest.raises(ZeroDivisionError):
-        async with line.app.database.transaction() as transaction:
-            await line.run("INSERT INTO items (id, name, count) VALUES (1, 'lost', 0)", executor=transaction)
-            raise ZeroDivisionError
+        await _insert_and_fail(line)
     await line.run(f"INSERT INTO {line.app.models['Silent'].table_name} (name) VALUES ('x')")
     await line.run("INSERT INTO items (id, name, count) VALUES (2, 'kept', 0)")
     assert [event["after"]["id"] for event in await line.events("items", 1)] == [2]
     client = await line.app.broker.client()
     assert await client.hgetall(keys.events(line.app.name)) == {b"items": b"1"}
+
+
+async def _insert_and_fail(line: Line) -> None:
+    async with line.app.database.transaction() as transaction:
+        await line.run("INSERT INTO items (id, name, count) VALUES (1, 'lost', 0)", executor=transaction)
+        raise ZeroDivisionError
 
 
 async def test_a_capture_that_stood_still_goes_on_where_it_was(line: Line) -> None:
@@ -198,7 +202,7 @@ async def test_a_snapshot_among_changes_adds_up_to_the_table(line: Line) -> None
     done.set()
     await asyncio.gather(*writers)
     await line.passed()
-    events = [event for event in await line.events("items", len(await line.raw("items")))]
+    events = await line.events("items", len(await line.raw("items")))
     rows: dict[int, Any] = {}
     for event in events:
         # A row never comes from the snapshot after a change that it does not have.
