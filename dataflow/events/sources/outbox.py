@@ -2,10 +2,10 @@
 
 Numbers of rows are given when they are written, and transactions commit in another order: who reads "all beyond the
 last number" loses rows. So where several may write at once, capture itself gives each row a ``place`` when it first
-sees it, in one transaction: no row is missed, whatever the order of commits, and none waits for another's long transaction.
-Of one row of a table the places are in the order of its changes: the second change waits for the commit of the first
-(the row's lock), so it has the greater ``seq`` and is never seen before it. On SQLite one transaction writes at a time,
-and ``seq`` itself is the place.
+sees it, in one transaction: no row is missed, whatever the order of commits, and none waits for another's long one. Of
+one row of a table the places are in the order of its changes: the second change waits for the commit of the first (the
+row's lock), so it has the greater ``seq`` and is never seen before it. On SQLite one transaction writes at a time, and
+``seq`` itself is the place.
 
 What it costs: every change is inserted, numbered (not on SQLite) and deleted once more, by the database that is written
 to. What it does not tell: which changes were one transaction (except on PostgreSQL, as ``tx.id``), and changes of the
