@@ -7,9 +7,10 @@ WORKDIR /app
 COPY pyproject.toml README.md ./
 COPY dataflow dataflow
 COPY worker worker
+COPY scheduler scheduler
 RUN pip install --no-cache-dir '.[fast]'
 
-# Your app: anything that `dataflow worker module:name` can import from here.
+# Your app: anything that `dataflow worker module:name` and `dataflow scheduler module:name` can import from here.
 COPY examples examples
 
 USER dataflow

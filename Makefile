@@ -9,10 +9,10 @@ PARALLEL := -n auto --dist worksteal
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check meaning bench chaos format clean
+.PHONY: help install demo import-demo test check meaning bench chaos format clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: $(INSTALLED) ## Make .venv with everything that the other targets need
 
@@ -28,6 +28,9 @@ $(INSTALLED): pyproject.toml
 demo: $(INSTALLED) ## Import 336,776 flights with two workers; takes DATABASE_URL=… REDIS_URL=…
 	@$(BIN)/python -m examples.flights.demo
 
+import-demo: $(INSTALLED) ## Import files from a folder, with a worker that is killed meanwhile; takes the same
+	@$(BIN)/python -m examples.scheduled_import.demo
+
 test: $(INSTALLED) ## Run all tests; those whose server is not installed are skipped and say so
 	$(BIN)/python -m pytest $(PARALLEL)
 
@@ -41,12 +44,14 @@ check: $(INSTALLED) ## What CI runs: format, lint, types, import rules, tests
 meaning: $(INSTALLED) ## Compare the databases with plain Python, on other random plays every time: 20 minutes
 	$(BIN)/python -m pytest tests/integration/meaning --hypothesis-profile=long
 
-bench: $(INSTALLED) ## Nodes beside the raw drivers and SQLAlchemy Core, then jobs beside other job runners
+bench: $(INSTALLED) ## Nodes beside the raw drivers and SQLAlchemy Core, jobs beside other job runners, schedules
 	$(BIN)/python -m benchmarks nodes
 	$(BIN)/python -m benchmarks jobs
+	$(BIN)/python -m benchmarks.schedules
 
-chaos: $(INSTALLED) ## 10,000 jobs while workers and Redis are killed, then 100,000 for leaks; some minutes
+chaos: $(INSTALLED) ## 10,000 jobs while workers and Redis are killed, 100,000 for leaks, schedules; some 15 minutes
 	$(BIN)/python -m tests.fault.chaos
+	$(BIN)/python -m tests.fault.ticks
 
 format: $(INSTALLED) ## Put the code into shape
 	$(BIN)/ruff format .

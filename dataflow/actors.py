@@ -25,6 +25,7 @@ class OffersActors(ABC):
     name: str
     _nodes: dict[str, Node]
     _workflows: dict[str, Workflow]
+    _actors: dict[str, Actor[..., Any]]
 
     @abstractmethod
     def queue(self, name: str = "default", url: str | None = None) -> JobQueue:
@@ -101,6 +102,7 @@ class OffersActors(ABC):
             key_of = key_maker(ordering_key, actor_name, defaults, names, takes_more=node.spec.open_parameters)
             actor = Actor(function, actor_name, names, lambda: self.queue(queue), node.outgoing, key_of, options)
             self._nodes[actor_name] = node
+            self._actors[actor_name] = actor
             self.register_workflow(actor_name, Workflow(actor_name, (Step(actor_name, actor_name, {}, self.name),)))
             return actor
 

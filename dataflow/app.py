@@ -11,22 +11,26 @@ from dataflow.actors import OffersActors
 from dataflow.databases.interface import PoolMetrics
 from dataflow.errors import NodeNotFoundError, did_you_mean
 from dataflow.jobs import Broker, Job, JobQueue
+from dataflow.jobs.actor import Actor
 from dataflow.jobs.breakers import BrokerStore
 from dataflow.loop_thread import close_at_exit, run_sync
 from dataflow.models import ModelSpec, declare
 from dataflow.nodes import BaseDataFlowNode, CustomNode, process_catalog
+from dataflow.nodes.current import tenant_of_run
 from dataflow.nodes.interface import Node
 from dataflow.resilience import Breakers, CircuitBreaker, CircuitBreakerConfig
+from dataflow.scheduling import OffersSchedules
 from dataflow.workflows import Workflow, WorkflowBuilder
 
 if TYPE_CHECKING:
     from dataflow.nodes.generated.explain import Explanation
+    from dataflow.nodes.generated.transaction import NodeTransaction
 
 Model = TypeVar("Model", bound=type[Any])
 WorkflowFactory = TypeVar("WorkflowFactory", bound=Callable[[], Workflow | WorkflowBuilder])
 
 
-class DataFlow(OffersActors):
+class DataFlow(OffersActors, OffersSchedules):
     """Models on a database, and the nodes, workflows and queues that belong to them.
 
     Making one, and declaring models, opens no connection, starts no thread and writes no file.
@@ -70,6 +74,8 @@ class DataFlow(OffersActors):
         self._generate = generated_nodes
         self._nodes: dict[str, Node] = {}
         self._workflows: dict[str, Workflow] = {}
+        self._factories: dict[str, Callable[[], Any]] = {}
+        self._actors: dict[str, Actor[..., Any]] = {}
         self._broker: Broker | None = None
         self._signing_keys = self.settings.signatures()
         process_catalog.add(self)
@@ -187,6 +193,28 @@ class DataFlow(OffersActors):
             include_deleted=include_deleted,
         )
 
+    def transaction(self, *, tenant_id: str | None = None) -> NodeTransaction:
+        """Nodes that commit together: ``async with db.transaction() as transaction: await transaction.run(…)``.
+
+        It is committed when the block ends, and undone when the block raises or a node of it failed. Isolation is the
+        database's default (read committed on PostgreSQL, repeatable read on MySQL; SQLite has one writer at a time).
+        Before the first one begins, the tables of all models of the instance are looked for, as on their first use.
+
+        Args:
+            tenant_id: Whose rows; default those of the run that this is called in.
+
+        Raises:
+            TenantError: The run is for another tenant.
+
+        Example:
+            >>> async with db.transaction() as transaction:
+            ...     order = await transaction.run("OrderCreateNode", {"customer": "Ada", "total": 120.0})
+            ...     await transaction.run("StockUpdateNode", {"id": 7, "fields": {"left": {"$inc": -1}}})
+        """
+        from dataflow.nodes.generated.transaction import NodeTransaction
+
+        return NodeTransaction(self._schema, self._nodes, tenant_of_run(tenant_id))
+
     def explain(self, node_type: str, params: Mapping[str, Any], *, tenant_id: str | None = None) -> Explanation:
         """What a node of a model would do in the database: its statements, their values, and the database's plans.
 
@@ -231,6 +259,7 @@ class DataFlow(OffersActors):
     def workflow(self, factory: WorkflowFactory) -> WorkflowFactory:
         """Register what a function returns under the function's name (decorator)."""
         self.register_workflow(factory.__name__, factory())
+        self._factories[factory.__name__] = factory
         return factory
 
     def find_workflow(self, name: str) -> Workflow:

@@ -13,7 +13,9 @@
     │   ├── UnknownOperatorError        DF-107
     │   ├── InvalidFilterError          DF-108
     │   ├── ConfirmationRequiredError   DF-109  a bulk change would touch every row
-    │   └── TenantError                 DF-110  a run names no tenant, or a row is another tenant's
+    │   ├── TenantError                 DF-110  a run names no tenant, or a row is another tenant's
+    │   └── ScheduleError               DF-111  a schedule cannot be declared, or changed like that
+    │       └── ScheduleNotFoundError   DF-112
     ├── WorkflowError                   DF-200
     │   ├── WorkflowValidationError     DF-201  the graph cannot be built
     │   ├── NodeNotFoundError           DF-202  no such node type
@@ -143,6 +145,16 @@ class ConfirmationRequiredError(InputError):
 
 class TenantError(InputError):
     code = "DF-110"
+
+
+class ScheduleError(InputError):
+    """A schedule is not as it may be; ``context`` has ``part``, the argument that is wrong, and ``value``."""
+
+    code = "DF-111"
+
+
+class ScheduleNotFoundError(ScheduleError, LookupError):
+    code = "DF-112"
 
 
 class WorkflowError(DataFlowError):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from dataflow.resilience import CircuitBreaker
-from worker.service import Service
+from dataflow.services.service import Service
 
 #: Seconds between looks.
 INTERVAL = 1.0

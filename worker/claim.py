@@ -10,11 +10,12 @@ from typing import Any
 from dataflow.errors import BrokerUnavailableError
 from dataflow.jobs.scripts import Argument
 from dataflow.jobs.times import now_text
+from dataflow.services.link import Link, pause
+from dataflow.services.service import Service
 from worker.admission import FIELDS
 from worker.deliveries import Deliveries, Delivery
-from worker.link import Link, load_script, pause
 from worker.options import WorkerOptions
-from worker.service import Service
+from worker.scripts import load_script
 from worker.wake import Waker
 
 _CLAIM = load_script("claim")
@@ -70,7 +71,7 @@ class Claimer(Service):
                 await self._return_orphans()
                 continue
             attempt = 0
-            for queue, job_id, execution_id, data, *values in jobs:
+            for queue, job_id, execution_id, (data, *values) in jobs:
                 options = {name: value for name, value in zip(FIELDS, values, strict=True) if value}
                 # An id that is no text was not made by RQ or us; it must not end the worker.
                 job = job_id.decode(errors="replace")

@@ -16,13 +16,14 @@ import typer
 
 from dataflow.app import DataFlow
 from dataflow.cli.loading import load_apps
-from dataflow.errors import ConfigurationError
+from dataflow.cli.processes import broker_of, log_at
 from dataflow.jobs.broker import Broker
 from dataflow.jobs.exporter import Exporter
 from dataflow.jobs.packing import PayloadLimits
 from dataflow.jobs.requests import DEFAULT_TIMEOUT
 from dataflow.jobs.signatures import SigningKeys
 from dataflow.loop_thread import new_event_loop
+from scheduler.scheduler import Scheduler
 from worker.admission import Admission
 from worker.options import WorkerOptions, new_name
 from worker.supervisor import Supervisor, same_command, watch_supervisor
@@ -129,6 +130,9 @@ def worker(
             "there are verified wherever there are keys."
         ),
     ] = None,
+    with_scheduler: Annotated[
+        bool, typer.Option("--with-scheduler", help="Also do what `dataflow scheduler` does, in this process.")
+    ] = False,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Run jobs: workflows that an app enqueued, on the databases that it declared.
@@ -138,7 +142,7 @@ def worker(
 
     Example: dataflow worker app:db --queues high,default --concurrency 100
     """
-    _log(log_level)
+    log_at(log_level)
     served, limits = _queues(queues)
     options = WorkerOptions(
         queues=served,
@@ -158,12 +162,13 @@ def worker(
     if processes > 1:
         sys.exit(_supervise(options.name, processes, metrics_port))
     apps = load_apps(app)
-    broker = Broker(apps[0].settings.broker_url(url) if url else _broker_url(apps))
+    broker = broker_of(apps, url)
     instance = Worker(apps, broker, options, allow_code=allow_code, admission=_admission(apps, require_signature))
     exporter = None
     if metrics_port is not None:
         exporter = Exporter(instance.metrics_text, metrics_host, metrics_port)
-    sys.exit(_run(instance, apps, broker, app, exporter, supervised=supervised))
+    scheduler = Scheduler(apps, broker) if with_scheduler else None
+    sys.exit(_run(instance, apps, broker, app, exporter, scheduler, supervised=supervised))
 
 
 def _queues(text: str) -> tuple[tuple[str, ...], dict[str, int]]:
@@ -202,23 +207,13 @@ def _admission(apps: Sequence[DataFlow], require_signature: bool | None) -> Admi
     )
 
 
-def _broker_url(apps: Sequence[DataFlow]) -> str:
-    urls = {url for app in apps if (url := app.settings.broker_url())}
-    if len(urls) == 1:
-        return urls.pop()
-    raise ConfigurationError(
-        "The instances name different brokers." if urls else "No broker is named.",
-        hint="Set REDIS_URL=redis://host:6379/0, or give --url. A producer without one starts an embedded server and "
-        "logs its URL.",
-    )
-
-
 def _run(
     instance: Worker,
     apps: Sequence[DataFlow],
     broker: Broker,
     target: str,
     exporter: Exporter | None,
+    scheduler: Scheduler | None,
     *,
     supervised: bool,
 ) -> int:
@@ -226,7 +221,7 @@ def _run(
     threads = ThreadPoolExecutor(thread_name_prefix=_THREADS)
     began = time.monotonic()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        counts = runner.run(_main(instance, apps, broker, target, threads, exporter, supervised=supervised))
+        counts = runner.run(_main(instance, apps, broker, target, threads, exporter, scheduler, supervised=supervised))
         seconds = time.monotonic() - began
         ended = sum(counts[kind] for kind in ("done", "failed", "stopped"))
         logger.info(
@@ -251,6 +246,7 @@ async def _main(
     target: str,
     threads: ThreadPoolExecutor,
     exporter: Exporter | None,
+    scheduler: Scheduler | None,
     *,
     supervised: bool,
 ) -> Mapping[str, int]:
@@ -265,7 +261,7 @@ async def _main(
     try:
         if exporter is not None:
             logger.info("Metrics at port %d.", await exporter.start())
-        return await work(instance)
+        return await (work(instance) if scheduler is None else _work_and_schedule(instance, scheduler))
     finally:
         if exporter is not None:
             await exporter.stop()
@@ -276,6 +272,17 @@ async def _main(
         await broker.close()
 
 
+async def _work_and_schedule(instance: Worker, scheduler: Scheduler) -> Mapping[str, int]:
+    """Run a worker, and a scheduler as long as it; where the scheduler fails, the worker ends in good order."""
+    scheduling = asyncio.create_task(scheduler.run())
+    scheduling.add_done_callback(lambda _: instance.stop())
+    try:
+        return await work(instance)
+    finally:
+        scheduler.stop()
+        await scheduling
+
+
 def _is_blocked() -> bool:
     """Whether code in a thread goes on though its job was interrupted."""
     deadline = time.monotonic() + 0.5
@@ -283,11 +290,3 @@ def _is_blocked() -> bool:
     for thread in busy:
         thread.join(max(0.0, deadline - time.monotonic()))
     return any(thread.is_alive() for thread in busy)
-
-
-def _log(level: str) -> None:
-    number = logging.getLevelNamesMapping().get(level.upper())
-    if number is None:
-        raise ConfigurationError(f"The log level {level!r} is unknown.", hint="debug, info, warning or error.")
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("dataflow").setLevel(number)

@@ -11,9 +11,9 @@ from redis.exceptions import RedisError
 
 from dataflow.jobs import keys
 from dataflow.jobs.broker import REPLY_TIMEOUT, Broker
+from dataflow.services.link import Link, passes, pause
+from dataflow.services.service import Service
 from worker.deliveries import Deliveries, Reason
-from worker.link import Link, passes, pause
-from worker.service import Service
 
 logger = logging.getLogger("dataflow.worker")
 

@@ -36,9 +36,11 @@ class Delivery:
         execution_id: Id of this execution of it.
         data: Its payload, as it was enqueued.
         options: Values of the other fields that the claim reads, by name; empty ones left out.
-        progress: Node id → [state, started, ended], as Unix times.
+        progress: Node id → [state, started, ended], as Unix times; where its code has told how far it is, with
+            [done, total, note, told] after them.
+        has_news: Whether its progress changed since it was last written.
         started: When it began to run, as a Unix time.
-        task: What runs it.
+        task: What runs it; None when it has ended.
         interrupted: Why it was interrupted, if it was.
         record: What the job remembers of its effects, where they must happen once.
         workflow: Name of the workflow that it runs; empty until it is read.
@@ -51,6 +53,7 @@ class Delivery:
     data: bytes
     options: dict[str, bytes]
     progress: dict[str, list[str | float | None]] = field(default_factory=dict)
+    has_news: bool = False
     started: float = field(default_factory=time.time)
     task: asyncio.Task[Any] | None = None
     interrupted: Reason | None = None
@@ -70,9 +73,12 @@ class Delivery:
 
     def number(self, name: str, default: int) -> int:
         """A field that holds a whole number; ``default`` where there is none, or something else in its place."""
+        text = self.options.get(name)
+        if text is None:
+            return default
         try:
-            return int(self.options[name])
-        except (KeyError, ValueError):
+            return int(text)
+        except ValueError:
             return default
 
     def interrupt(self, reason: Reason) -> None:

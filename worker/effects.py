@@ -11,8 +11,8 @@ from itertools import islice
 from dataflow.errors import BreakerOpenError, DatabaseError
 from dataflow.nodes.ledger import Entry, Ledger, RunRecord
 from dataflow.runtime.ledger import CodecRecord
+from dataflow.services.service import Service
 from worker.deliveries import Delivery
-from worker.service import Service
 
 logger = logging.getLogger("dataflow.worker")
 

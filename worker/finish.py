@@ -9,10 +9,11 @@ from collections.abc import Callable
 from itertools import chain
 
 from dataflow.jobs.times import now_text
+from dataflow.services.link import Link
+from dataflow.services.service import Service
 from worker.deliveries import Deliveries, Delivery
-from worker.link import Link, load_script
 from worker.outcome import Outcome
-from worker.service import Service
+from worker.scripts import load_script
 from worker.tally import Tally
 
 logger = logging.getLogger("dataflow.worker")

@@ -21,11 +21,12 @@ from dataflow.errors import BrokerUnavailableError
 from dataflow.jobs.broker import Broker
 from dataflow.jobs.scripts import Argument
 from dataflow.jobs.times import now_text
+from dataflow.services.link import Link, pause
+from dataflow.services.service import Service
 from worker.beside import run_beside
 from worker.deliveries import Deliveries, Reason
-from worker.link import Link, load_script, pause
 from worker.options import WorkerOptions
-from worker.service import Service
+from worker.scripts import load_script
 from worker.tally import Tally
 from worker.vitals import Vitals
 

@@ -12,10 +12,11 @@ import msgspec
 from dataflow.errors import BrokerUnavailableError
 from dataflow.jobs.scripts import Argument
 from dataflow.jobs.times import now_text
-from worker.link import Link, load_script, pause
+from dataflow.services.link import Link, pause
+from dataflow.services.service import Service
 from worker.options import WorkerOptions
 from worker.outcome import FAILURE_TTL, pack_text
-from worker.service import Service
+from worker.scripts import load_script
 
 logger = logging.getLogger("dataflow.worker")
 

@@ -14,6 +14,7 @@ from dataflow.nodes.current import CurrentJob, running_job
 from dataflow.nodes.threads import CodeThreads, code_threads
 from dataflow.resilience.classes import cause_of
 from dataflow.runtime.execution import NodeEvent, NodeState, execute
+from dataflow.schedules.ids import due_of
 from dataflow.workflows import Workflow
 from worker.admission import Admission
 from worker.catalog import Served
@@ -22,6 +23,7 @@ from worker.effects import record_of
 from worker.gate import Gate, NotNowError
 from worker.options import WorkerOptions
 from worker.outcome import Outcome, done, failure, not_begun, stopped, waiting
+from worker.progress import Reports
 from worker.suspects import Suspects
 
 logger = logging.getLogger("dataflow.worker")
@@ -68,6 +70,7 @@ class Runner:
         self._report = report
         self._progressed = progressed
         self._threads = threads
+        self._reports = Reports(progressed)
 
     def begin(self, delivery: Delivery) -> None:
         """Start a job."""
@@ -79,6 +82,8 @@ class Runner:
 
     def _ended(self, delivery: Delivery, task: asyncio.Task[Outcome]) -> None:
         outcome = _interrupted(delivery) if task.cancelled() else task.result()
+        # Task, outcome and delivery would hold each other, and jobs pile up until the garbage collector comes by.
+        delivery.task = None
         self._deliveries.ended(delivery)
         if outcome is None:
             self._deliveries.confirm(delivery)
@@ -102,7 +107,7 @@ class Runner:
         except (PayloadError, WorkflowError, InputError) as error:
             logger.error("Job %s cannot be run: %s", delivery.job_id, error)  # noqa: TRY400 - the trace is ours
             return failure(delivery, error, may_retry=False)
-        running_job.set(_current(delivery))
+        running_job.set(self._current(delivery))
         seconds = delivery.number("timeout", self._options.default_timeout)
         try:
             guards = self._served.guards(workflow)
@@ -159,19 +164,19 @@ class Runner:
         return None
 
     def _observe(self, delivery: Delivery, event: NodeEvent) -> None:
-        at = event.at.timestamp()
         node = delivery.progress[event.node_id]
-        node[0] = event.state.value
-        if event.state is NodeState.RUNNING:
-            node[1] = at
-        else:
-            node[2] = at
+        node[0] = event.state
+        node[1 if event.state is NodeState.RUNNING else 2] = event.time
         self._progressed(delivery)
 
-
-def _current(delivery: Delivery) -> CurrentJob:
-    key = delivery.options.get("x_ordering_key", b"").decode(errors="replace")
-    return CurrentJob(delivery.job_id, delivery.queue, key or None, delivery.number("retries_left", 0))
+    def _current(self, delivery: Delivery) -> CurrentJob:
+        key = delivery.options.get("x_ordering_key", b"").decode(errors="replace")
+        left = delivery.number("retries_left", 0)
+        schedule, due = None, None
+        if of := delivery.options.get("x_schedule", b"").decode(errors="replace"):
+            schedule, due = of.rpartition(":")[2], due_of(delivery.job_id)
+        report = self._reports.of(delivery)
+        return CurrentJob(delivery.job_id, delivery.queue, key or None, left, schedule, due, report)
 
 
 def _interrupted(delivery: Delivery) -> Outcome | None:

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from dataflow.services.link import Link
 from worker.deliveries import Delivery
-from worker.link import Link, load_script
+from worker.scripts import load_script
 
 _BEGUN = load_script("begun")
 

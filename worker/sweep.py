@@ -7,8 +7,9 @@ import random
 from collections.abc import Sequence
 
 from dataflow.errors import BrokerUnavailableError
-from worker.link import Link, load_script, pause
-from worker.service import Service
+from dataflow.services.link import Link, pause
+from dataflow.services.service import Service
+from worker.scripts import load_script
 
 _SWEEP = load_script("sweep")
 

@@ -14,9 +14,9 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 
 from dataflow.databases.interface import PoolMetrics
+from dataflow.services.service import Service
 from worker.deliveries import Deliveries
 from worker.options import WorkerOptions
-from worker.service import Service
 
 #: Seconds between looks at the event loop.
 INTERVAL = 0.2

@@ -10,8 +10,8 @@ from redis.exceptions import RedisError
 
 from dataflow.jobs import keys
 from dataflow.jobs.broker import Broker
-from worker.link import Link, passes, pause
-from worker.service import Service
+from dataflow.services.link import Link, passes, pause
+from dataflow.services.service import Service
 
 #: Seconds that one wait lasts before it is renewed.
 WAIT = 5.0

@@ -13,23 +13,23 @@ from dataflow.errors import BrokerUnavailableError
 from dataflow.jobs.broker import Broker
 from dataflow.jobs.prometheus import render
 from dataflow.nodes.threads import CodeThreads
+from dataflow.services.due import Due
+from dataflow.services.link import Link
+from dataflow.services.service import Service
 from worker.admission import Admission
 from worker.breakers import BreakerWatch
 from worker.catalog import App, Served
 from worker.claim import Claimer
 from worker.commands import Commands
 from worker.deliveries import Deliveries
-from worker.due import Due
 from worker.effects import Effects
 from worker.finish import Finisher
 from worker.gate import Gate
 from worker.lease import Heartbeat
-from worker.link import Link
 from worker.options import WorkerOptions
 from worker.progress import ProgressWriter
 from worker.recovery import Recovery
 from worker.run import Runner
-from worker.service import Service
 from worker.suspects import Suspects
 from worker.sweep import Sweeper
 from worker.tally import Tally

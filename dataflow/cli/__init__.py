@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dataflow.cli import jobs, workers
+from dataflow.cli import jobs, schedules, workers
 from dataflow.cli.capture import capture
 from dataflow.cli.metrics import metrics
 from dataflow.errors import DataFlowError
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(schedules.app, name="schedules")
 app.add_typer(workers.app, name="workers")
 app.command()(metrics)
 app.command()(capture)

@@ -92,10 +92,12 @@ def print_description(told: dict[str, Any]) -> None:
             console.print(f"  {name:<13}{escape(content)}", soft_wrap=True)
     if told["nodes"]:
         rows = [
-            (escape(node), text.status(one["state"]), text.duration(_seconds(one)))
+            (escape(node), text.status(one["state"]), text.duration(_seconds(one)), escape(_told(one)))
             for node, one in told["nodes"].items()
         ]
-        console.print(text.table("", ("node", "state", "took"), rows))
+        columns = ("node", "state", "took", "told")
+        shown = len(columns) if any(row[-1] for row in rows) else len(columns) - 1
+        console.print(text.table("", columns[:shown], [row[:shown] for row in rows]))
     if told["error"] is not None:
         console.print(f"[red]{escape(told['error'].message)}[/]", soft_wrap=True)
         if told["error"].traceback:
@@ -106,3 +108,7 @@ def _seconds(node: Any) -> float | None:
     if node["started_at"] is None or node["ended_at"] is None:
         return None
     return float((node["ended_at"] - node["started_at"]).total_seconds())
+
+
+def _told(node: Any) -> str:
+    return text.progress(node.get("done"), node.get("total"), node.get("note", ""))

@@ -20,6 +20,12 @@ COLORS = {
     "running": "cyan",
     "busy": "cyan",
     "canceled": "yellow",
+    "active": "green",
+    "paused": "yellow",
+    "broken": "red",
+    "missed": "red",
+    "taken": "red",
+    "skipped": "yellow",
 }
 
 
@@ -65,6 +71,15 @@ def duration(seconds: float | None) -> str:
 def size(count: float) -> str:
     """Bytes as mebibytes."""
     return f"{count / 2**20:.0f} MiB"
+
+
+def progress(done: float | None, total: float | None, note: str = "") -> str:
+    """How far a node says it is: ``45 % (450 of 1,000) march.csv``; empty where it said nothing."""
+    if done is None:
+        return ""
+    if not total:
+        return f"{done:,.12g} {note}".rstrip()
+    return f"{100 * done / total:.0f} % ({done:,.12g} of {total:,.12g}) {note}".rstrip()
 
 
 def shape(value: Any) -> Any:

@@ -55,4 +55,6 @@ def _print(job_id: str, event: JobEvent) -> None:
     state = event.state or event.status.value
     at = f"{event.at:%H:%M:%S}.{event.at.microsecond // 1000:03}" if event.at else " " * 12
     color = text.COLORS.get(state)
-    typer.echo(f"{at}  {typer.style(f'{state:<9}', fg=color)} {event.node_id or f'job {job_id}'}")
+    told = text.progress(event.done, event.total, event.note)
+    what = f"{event.node_id or f'job {job_id}'}  {told}".rstrip()
+    typer.echo(f"{at}  {typer.style(f'{state:<9}', fg=color)} {what}")

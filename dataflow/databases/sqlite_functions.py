@@ -11,7 +11,7 @@ overflows as on other databases, and lower case beyond ASCII, and regular expres
 ``dataflow_multiply(a, b)``             product of numbers, the same way
 ``dataflow_add(a, b, p, s)``            sum of decimal texts as a DECIMAL(p, s) text, half away from zero
 ``dataflow_multiply(a, b, p, s)``       product of decimal texts, the same way
-``dataflow_lower(text)``                lower case, by Unicode
+``dataflow_lower(text)``                lower case, by Unicode; of a sigma always σ
 ``dataflow_regexp(pattern, text)``      whether RE2's regular expression matches anywhere in the text
 ======================================  ==================================================================
 
@@ -30,7 +30,7 @@ from typing import Any
 
 Number = int | float
 
-#: Wide enough that no sum of values of 65 digits is ever rounded.
+#: Wide enough that no sum or product of values of 55 digits is ever rounded.
 _EXACT = Context(prec=200)
 
 
@@ -102,8 +102,9 @@ class _Average(_Total):
 
 
 def _rounded(number: Decimal, scale: int) -> Decimal:
-    """Half away from zero."""
-    return number.quantize(Decimal(1).scaleb(-scale), rounding=ROUND_HALF_UP, context=_EXACT)
+    """Half away from zero; never -0, which no other database has."""
+    rounded = number.quantize(Decimal(1).scaleb(-scale), rounding=ROUND_HALF_UP, context=_EXACT)
+    return rounded or rounded.copy_abs()
 
 
 def _whole(otherwise: Callable[[int], str | float]) -> Callable[[int | None, int | None], int | float | str | None]:
@@ -140,13 +141,13 @@ def _decimals(
         # abs() would round to the 28 digits of the default context.
         if rounded.copy_abs() >= Decimal(10) ** (precision - scale):
             raise OverflowError("out of range")
-        return format(rounded or abs(rounded), "f")
+        return format(rounded, "f")
 
     return calculate
 
 
 def _lower(text: str | None) -> str | None:
-    return None if text is None else str(text).lower()
+    return None if text is None else str(text).lower().replace("ς", "σ")
 
 
 def _regexp(pattern: str, text: str | None) -> bool | None:

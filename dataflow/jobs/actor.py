@@ -68,6 +68,11 @@ class Actor(Generic[Params, Result]):
         """Call the function here and now."""
         return self.function(*args, **kwargs)
 
+    @property
+    def queue(self) -> JobQueue:
+        """Where its jobs go."""
+        return self._queue()
+
     def with_options(self, **options: Any) -> Actor[Params, Result]:
         """The same actor, whose jobs have other options: ``delay``, ``job_id``, ``depends_on``, ``tenant_id``, …
 

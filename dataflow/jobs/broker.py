@@ -38,12 +38,13 @@ def connect_redis(url: str, retries: int) -> Redis:
     It has no reply timeout of its own: redis-py's runs each write through ``asyncio.wait_for``, which costs a task and
     may swallow a cancellation on Python 3.11. Who calls it sets the time.
     """
-    from redis.asyncio import Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 
+    from dataflow.jobs.connections import client_of
+
     backoff = ExponentialWithJitterBackoff(base=0.05, cap=0.5) if retries else NoBackoff()
-    return Redis.from_url(
+    return client_of(
         url,
         protocol=2,
         socket_connect_timeout=CONNECT_TIMEOUT,

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from dataflow.errors import JobCanceledError, JobFailedError, JobNotFoundError
@@ -15,14 +14,14 @@ from dataflow.jobs.broker import Broker
 from dataflow.jobs.control import REQUEUED, insist_on_command, requeue, send_command
 from dataflow.jobs.progress import WAIT_SLICE, JobEvent, NodeProgress, Progress, count_nodes, follow, nodes_of
 from dataflow.jobs.record import JobFailure, JobRecord, JobStatus, read_record
-from dataflow.jobs.scripts import Script
+from dataflow.jobs.scripts import LUA, Script
 from dataflow.jobs.times import now_text
 from dataflow.jobs.wire import read_payload
 from dataflow.loop_thread import run_sync
 from dataflow.workflows import Workflow
 from dataflow.workflows.codec import decode
 
-_CANCEL = Script(Path(__file__).parent / "lua" / "cancel.lua")
+_CANCEL = Script(LUA / "cancel.lua", LUA / "cancel_job.lua")
 
 #: Seconds that a canceled job is kept where it does not say: RQ's year.
 CANCELED_TTL = 31_536_000

@@ -31,6 +31,10 @@ Redis cluster. The Lua scripts build the same names from the prefix that they ar
     rq:dataflow:capture-times:OWNER  zset   positions in the streams, by when they were published
     rq:dataflow:event-cursors:OWNER:TABLE  hash  readers of a stream without a group → id of what they have done
     rq:dataflow:spent:TIME           set    signatures of jobs that finished, by when they end (tens of s)
+    rq:dataflow:schedules:OWNER      zset   an instance's schedules, by when each starts next; +inf where it does not
+    rq:dataflow:schedule:OWNER:NAME  hash   one of them (dataflow/schedules/store.py)
+    rq:dataflow:schedule:OWNER:NAME:ticks   list   its last 20 ticks, newest first (JSON)
+    rq:dataflow:scheduler:OWNER      string name of the scheduler that leads; expires where it does not renew it
 """
 
 from __future__ import annotations
@@ -135,3 +139,23 @@ def capture_lock(owner: str) -> str:
 def capture_times(owner: str) -> str:
     """Sorted set of positions in the streams of an instance, by when they were published."""
     return f"{PREFIX}:dataflow:capture-times:{owner}"
+
+
+def schedules(owner: str) -> str:
+    """Sorted set of an instance's schedules."""
+    return f"{PREFIX}:dataflow:schedules:{owner}"
+
+
+def schedule(owner: str, name: str) -> str:
+    """Hash of a schedule."""
+    return f"{PREFIX}:dataflow:schedule:{owner}:{name}"
+
+
+def ticks(owner: str, name: str) -> str:
+    """List of what became of a schedule's last ticks."""
+    return f"{PREFIX}:dataflow:schedule:{owner}:{name}:ticks"
+
+
+def leader(owner: str) -> str:
+    """Who leads the schedulers of an instance."""
+    return f"{PREFIX}:dataflow:scheduler:{owner}"

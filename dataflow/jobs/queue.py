@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from dataflow.errors import DuplicateJobError, InputError, did_you_mean
@@ -13,14 +12,14 @@ from dataflow.jobs.broker import Broker
 from dataflow.jobs.job import Job
 from dataflow.jobs.packing import DEFAULT_LIMITS, PayloadLimits
 from dataflow.jobs.requests import EnqueueRequest, RetryLike
-from dataflow.jobs.scripts import Argument, Script
+from dataflow.jobs.scripts import LUA, Argument, Script
 from dataflow.jobs.signatures import SigningKeys
 from dataflow.jobs.times import now_text
 from dataflow.jobs.wire import payload_of
 from dataflow.loop_thread import run_sync
 from dataflow.workflows import Workflow, WorkflowBuilder
 
-_ENQUEUE = Script(Path(__file__).parent / "lua" / "enqueue.lua")
+_ENQUEUE = Script(LUA / "enqueue.lua", LUA / "put_job.lua")
 
 #: Jobs sent in one call: enough to make round trips cheap, few enough to leave the server to others in between.
 CHUNK = 500
@@ -142,7 +141,7 @@ class JobQueue:
         size = 0
         at = now_text()
         for item in requests:
-            job_id, arguments = self._arguments(item, at)
+            job_id, arguments = self.arguments(item, at)
             ids.append(job_id)
             chunk += arguments
             size += max(len(part) for part in arguments if isinstance(part, bytes))
@@ -160,7 +159,26 @@ class JobQueue:
             )
         return jobs
 
-    def _arguments(self, item: EnqueueRequest | Mapping[str, Any], at: str) -> tuple[str, list[Argument]]:
+    def arguments(
+        self,
+        item: EnqueueRequest | Mapping[str, Any],
+        at: str,
+        *,
+        schedule: str | None = None,
+        due: float | None = None,
+    ) -> tuple[str, list[Argument]]:
+        """A job's id, and the arguments of ``put_job.lua`` that enqueue it.
+
+        Args:
+            item: The job.
+            at: Text of now.
+            schedule: ``OWNER:NAME`` of the schedule that it is of.
+            due: Unix time of the tick that it is of.
+
+        Raises:
+            NodeNotFoundError: No workflow is registered under the name.
+            InputError: An option or an input cannot be used.
+        """
         request = item if isinstance(item, EnqueueRequest) else _request_of(item)
         request.check()
         workflow = request.workflow
@@ -186,6 +204,8 @@ class JobQueue:
             at,
             signing_keys=self._signing_keys,
             limits=self._limits,
+            schedule=schedule,
+            due=due,
         )
 
     async def _send(

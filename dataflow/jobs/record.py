@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -87,7 +87,8 @@ class JobRecord:
         deliveries: Times that a worker died with it.
         ordering_key: Jobs with the same one run one at a time; None where it has none.
         failure: Why it failed last.
-        progress: Node id → (state, started, ended), or None before it was started.
+        progress: Node id → [state, started, ended], and [done, total, note, told] after them where the node's code said
+            so; None before the job was started.
         result_id: Id of the newest entry of its result stream.
         results: Node id → output, once finished.
     """
@@ -104,7 +105,7 @@ class JobRecord:
     deliveries: int
     ordering_key: str | None
     failure: JobFailure | None
-    progress: Mapping[str, tuple[str, float | None, float | None]] | None
+    progress: Mapping[str, Sequence[Any]] | None
     result_id: str
     results: Mapping[str, Any] | None
 

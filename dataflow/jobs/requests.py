@@ -125,8 +125,12 @@ class EnqueueRequest:
         *,
         signing_keys: SigningKeys | None = None,
         limits: PayloadLimits = DEFAULT_LIMITS,
+        schedule: str | None = None,
+        due: float | None = None,
     ) -> tuple[str, list[Argument]]:
-        """The job's id, and its part of the arguments of ``enqueue.lua``; signed where there are keys.
+        """The job's id, and its part of the arguments of ``put_job.lua``; signed where there are keys.
+
+        ``schedule`` is the one that the job is of, and ``due`` the Unix time of its tick.
 
         Raises:
             InputError: A value cannot travel, or an option has a wrong value.
@@ -167,9 +171,12 @@ class EnqueueRequest:
             fields += ("dependency_id", parents[0], "dependency_ids", json.dumps(parents))
             if self.allow_dependency_failures:
                 fields += ("allow_dependency_failures", 1)
+        if schedule is not None:
+            fields += ("x_schedule", schedule)
         delay, moment = _seconds(self.delay), _moment(self.at)
         if signing_keys is not None:
-            due = time.time() + float(delay) if delay != "" else float(moment) if moment != "" else None
+            if delay != "" or moment != "":
+                due = time.time() + float(delay) if delay != "" else float(moment)
             named: dict[Any, Argument] = dict(zip(fields[::2], fields[1::2], strict=True))
             fields += (FIELD, signing_keys.sign(job_id, queue, call, named, due))
         arguments: list[Argument] = [

@@ -12,7 +12,8 @@ from dataflow.jobs import keys
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-_SHARED = tuple(Path(__file__).parent / "lua" / name for name in ("common.lua", "order.lua"))
+LUA = Path(__file__).parent / "lua"
+_SHARED = (LUA / "common.lua", LUA / "order.lua")
 
 Argument = str | bytes | int | float
 
@@ -23,11 +24,12 @@ class Script:
 
     Args:
         path: Its file.
+        functions: Files of functions that it uses besides, in the order in which they use each other.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *functions: Path) -> None:
         self.name = path.stem
-        self.text = "\n".join(part.read_text() for part in (*_SHARED, path))
+        self.text = "\n".join(part.read_text() for part in (*_SHARED, *functions, path))
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     async def run(self, client: Redis, args: Sequence[Argument]) -> Any:

@@ -47,7 +47,7 @@ SIGNED = (
 #: ``x_token`` names the run in ledgers, and ``x_claimed`` is there once it was started.
 CHANGING = ("retries_left", "x_deliveries", "x_outages", "x_token", "x_claimed")
 #: Fields that a producer writes and that nothing obeys: they are shown, or place the job in its queue.
-SHOWN = ("created_at", "origin", "description", "meta", "enqueue_at_front", "dependency_id")
+SHOWN = ("created_at", "origin", "description", "meta", "enqueue_at_front", "dependency_id", "x_schedule")
 
 #: What a claim gives in place of the signature of a job that has finished before.
 SPENT = b"spent"
@@ -58,6 +58,7 @@ SHORTEST_SECRET = 16
 
 _VERSION = "1"
 _DOMAIN = b"dataflow job signature"
+_SEAL_DOMAIN = b"dataflow seal"
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -179,6 +180,30 @@ class SigningKeys:
         if int(fields.get("retries_left", 0)) > int(retries):
             raise SignatureError(f"The job was given {retries} retries, and has more left now.")
 
+    def seal(self, what: str, content: bytes) -> str:
+        """The proof that a holder of the keys wrote something that is no job: ``KEY-ID.HMAC``.
+
+        Args:
+            what: What it is, so that it cannot be shown as something else.
+            content: It.
+        """
+        return f"{self.signing_key_id}.{_seal(self._secrets[self.signing_key_id], what, content)}"
+
+    def check_seal(self, seal: bytes, what: str, content: bytes) -> None:
+        """Return where ``seal`` is what ``seal()`` gave for this.
+
+        Raises:
+            SignatureError: It is missing, of an unknown key, or of something else.
+        """
+        key_id, _, mac = seal.decode("ascii", "replace").partition(".")
+        if not seal:
+            raise SignatureError("It is not signed.")
+        secret = self._secrets.get(key_id)
+        if secret is None:
+            raise SignatureError(f"It is signed with the key {key_id[:64]!r}, which is not among the signing keys.")
+        if not hmac.compare_digest(_seal(secret, what, content).encode(), mac.encode()):
+            raise SignatureError("Its signature does not match: somebody without the signing keys has changed it.")
+
 
 def _as_stored(value: Any) -> bytes | None:
     """A value as Redis gives it back; None where there is none."""
@@ -191,3 +216,7 @@ def _mac(secret: bytes, head: str, job_id: str, queue: str, call: bytes, values:
     # MessagePack marks where each part begins and ends, so nothing can be shifted from one into the next.
     message = _encode((_DOMAIN, head, keys.queue(queue), job_id, values, call))
     return hmac.digest(secret, message, "sha256").hex()
+
+
+def _seal(secret: bytes, what: str, content: bytes) -> str:
+    return hmac.digest(secret, _encode((_SEAL_DOMAIN, what, content)), "sha256").hex()

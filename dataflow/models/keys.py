@@ -12,8 +12,8 @@ from dataflow.models.spec import FieldSpec, IndexSpec, Managed
 from dataflow.models.types import Kind
 
 #: PostgreSQL indexes at most 2,704 bytes and InnoDB 3,072, a character may take four, and other columns of the key need
-#: some: text in a unique key is limited so on every database, since a limit on one of them only would be a different
-#: meaning.
+#: some: indexed text is limited so on every database, since a limit on one of them only would be a different meaning
+#: (PostgreSQL compresses before it looks, so it would even depend on the text).
 KEY_BYTES = 2560
 KEY_CHARACTERS = KEY_BYTES // 4
 _TENANT = Managed.TENANT_ID.value
@@ -48,10 +48,11 @@ def declared_indexes(cls: type[Any], fields: list[FieldSpec], *, multi_tenant: b
 def limit_keys(
     fields: list[FieldSpec], indexes: tuple[IndexSpec, ...], *, multi_tenant: bool = False
 ) -> tuple[FieldSpec, ...]:
-    """Give every text and bytes field that is part of a key the length that all three databases can index."""
+    """Give every text and bytes field that is indexed the length that all three databases can index."""
     by_name = {item.name: item for item in fields}
     sharers: dict[str, int] = {}
-    keys: list[tuple[str, ...]] = [index.fields for index in indexes if index.unique]
+    keys: list[tuple[str, ...]] = [index.fields for index in indexes]
+    keys += [(item.name,) for item in fields if item.index]
     tenant = (_TENANT,) if multi_tenant else ()
     keys += [(*tenant, item.name) for item in fields if item.primary_key or item.unique or item.references]
     for key in keys:

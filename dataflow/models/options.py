@@ -44,11 +44,11 @@ def Field(  # noqa: N802 - reads as a type in declarations
         default: Value of rows that do not give one.
         default_factory: Called for each such row instead.
         unique: No two rows may hold the same value.
-        index: Keep an index.
+        index: Keep an index. Text in one, as in a unique field, has at most 640 characters, bytes 2,560.
         references: Name of the model whose id this field holds.
         on_delete: What happens to this row when that one goes: ``"restrict"``, ``"cascade"`` or ``"set null"``.
         max_length: Characters of a text field, or bytes of a bytes field, at most.
-        precision: Significant digits of a Decimal field, at most 65.
+        precision: Significant digits of a Decimal field, at most 55.
         scale: Digits after the point of a Decimal field, at most 30.
         events: What change events tell of it: ``"show"`` its value, ``"mask"`` that it changed but ``***`` for the
             value, ``"omit"`` nothing.

@@ -3,7 +3,7 @@
 =========  ===================  ====================================  ======================================
 kind       PostgreSQL           MySQL / MariaDB                       SQLite
 =========  ===================  ====================================  ======================================
-STR        TEXT COLLATE "C"     LONGTEXT, VARCHAR(n) in keys          TEXT
+STR        TEXT COLLATE "C"     LONGTEXT, VARCHAR(n) in an index      TEXT
 INT        BIGINT               BIGINT                                INTEGER
 FLOAT      DOUBLE PRECISION     DOUBLE                                REAL
 BOOL       BOOLEAN              BOOL (TINYINT(1))                     INTEGER 0/1
@@ -13,7 +13,7 @@ DATE       DATE                 DATE                                  TEXT ``202
 TIME       TIME                 TIME(6)                               TEXT ``12:00:00.000000``
 TIMEDELTA  BIGINT microseconds  BIGINT microseconds                   INTEGER microseconds
 UUID       UUID                 CHAR(36) ascii_bin                    TEXT, lower case
-BYTES      BYTEA                LONGBLOB, VARBINARY(n) in keys        BLOB
+BYTES      BYTEA                LONGBLOB, VARBINARY(n) in an index    BLOB
 JSON       JSONB                JSON                                  TEXT
 =========  ===================  ====================================  ======================================
 
@@ -28,15 +28,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
-from sqlalchemy.sql import quoted_name
 
 from dataflow.errors import ModelError, did_you_mean
 from dataflow.models.keys import KEY_BYTES, KEY_CHARACTERS
 from dataflow.models.spec import FieldSpec, Managed, ModelSpec
 from dataflow.models.types import FieldType, Kind
 
-#: Characters of a text column that a plain (not unique) index on MySQL covers.
-_MYSQL_INDEX_PREFIX = 255
 #: Key of a table's ``info``: statements that PostgreSQL runs after it was created.
 POLICY = "postgresql_policy"
 #: The setting of a transaction that row-level security goes by.
@@ -64,8 +61,7 @@ def build_table(
     Raises:
         ModelError: A foreign key points to a model that is not declared, or to one whose id has another type.
     """
-    # In an index MySQL takes a part of a column such as `count(255)` for a call, though the word is not reserved.
-    columns = [_column(item, text_collation, quoted=models is not None) for item in spec.fields]
+    columns = [_column(item, text_collation) for item in spec.fields]
     table = sa.Table(
         spec.table_name,
         metadata,
@@ -89,9 +85,9 @@ def build_table(
             key = (*_tenant(spec), item.name)
             table.append_constraint(sa.UniqueConstraint(*key, name=_name("uq", spec.table_name, item.name)))
         elif item.index and not any(index.fields[0] == item.name for index in spec.indexes):
-            _add_index(table, spec, _name("ix", spec.table_name, item.name), (item.name,), unique=False)
+            sa.Index(_name("ix", spec.table_name, item.name), table.c[item.name])
     for index in spec.indexes:
-        _add_index(table, spec, index.name, index.fields, unique=index.unique)
+        sa.Index(index.name, *(table.c[name] for name in index.fields), unique=index.unique)
     return table
 
 
@@ -149,9 +145,9 @@ def tenant_policy(spec: ModelSpec) -> tuple[str, ...]:
     )
 
 
-def _column(item: FieldSpec, text_collation: str | None, *, quoted: bool) -> sa.Column[Any]:
+def _column(item: FieldSpec, text_collation: str | None) -> sa.Column[Any]:
     return sa.Column(
-        quoted_name(item.name, quote=quoted or None),
+        item.name,
         column_type(item.type, text_collation),
         *([sa.Identity()] if item.generated else ()),
         primary_key=item.primary_key,
@@ -192,16 +188,6 @@ def _foreign_key(spec: ModelSpec, item: FieldSpec, models: Mapping[str, ModelSpe
         name=_name("fk", spec.table_name, item.name),
         ondelete=on_delete,
     )
-
-
-def _add_index(table: sa.Table, spec: ModelSpec, name: str, fields: tuple[str, ...], *, unique: bool) -> None:
-    prefixes = {} if unique else {field: _MYSQL_INDEX_PREFIX for field in fields if _is_long(spec.field(field).type)}
-    sa.Index(name, *(table.c[field] for field in fields), unique=unique, mysql_length=prefixes)
-
-
-def _is_long(field_type: FieldType) -> bool:
-    indexed_whole = field_type.max_length is not None and field_type.max_length <= _MYSQL_INDEX_PREFIX
-    return field_type.kind in (Kind.STR, Kind.BYTES) and not indexed_whole
 
 
 def _name(prefix: str, *parts: str) -> str:

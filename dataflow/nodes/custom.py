@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from dataflow.databases.interface import Database, Guard
 from dataflow.errors import ConfigurationError, InputError
 from dataflow.nodes.builtin.function import named_parameters
+from dataflow.nodes.current import running_node
 from dataflow.nodes.interface import Node, NodeAuthor, NodeSpec, Output, Parameter, RunContext
 from dataflow.nodes.user_code import call
 from dataflow.values import copy_containers
@@ -70,10 +71,10 @@ class BaseDataFlowNode(NodeAuthor):
         Raises:
             InputError: It is asked for outside of a run.
         """
-        key = _key.get()
-        if key is None:
+        run = running_node.get()
+        if run is None:
             raise InputError("idempotency_key is there while a workflow runs the node only.")
-        return key
+        return run.idempotency_key
 
     async def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of a statement on the instance's database, as the driver makes them.
@@ -140,7 +141,6 @@ class _LoopBridge:
 
 
 _bridge: ContextVar[_LoopBridge | None] = ContextVar("dataflow_node_bridge", default=None)
-_key: ContextVar[str | None] = ContextVar("dataflow_node_key", default=None)
 
 
 @dataclass(frozen=True)
@@ -233,11 +233,11 @@ def _entry(cls: type[BaseDataFlowNode]) -> str:
 async def _execute(instance: BaseDataFlowNode, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:
     bridge = _LoopBridge()
     token = _bridge.set(bridge)
-    key = _key.set(context.idempotency_key)
+    run = running_node.set(context)
     try:
         output = await call(getattr(instance, _entry(type(instance))), copy_containers(dict(inputs)))
     finally:
-        _key.reset(key)
+        running_node.reset(run)
         _bridge.reset(token)
         bridge.close()
     return output if isinstance(output, dict) else {"result": output}

@@ -194,7 +194,8 @@ def _decode_timedelta(value: Any) -> timedelta:
 
 _DECODERS: Mapping[Kind, Callable[[FieldType], Convert]] = {
     Kind.INT: lambda _result: int,
-    Kind.FLOAT: lambda _result: float,
+    # -0.0 where the total is below 0 and too small.
+    Kind.FLOAT: lambda _result: lambda value: float(value) + 0.0,
     Kind.DECIMAL: lambda result: _decode_decimal(result.scale),
     Kind.TIMEDELTA: lambda _result: _decode_timedelta,
 }
@@ -229,7 +230,7 @@ def _average(column: sa.ColumnElement[Any], spec: FieldSpec, dialect: Dialect) -
     if kind in (Kind.INT, Kind.FLOAT):
         if dialect is Dialect.POSTGRESQL:
             # Its AVG of floats also sums their squares, which overflow from 1e154.
-            return sa.cast(sa.func.sum(column), sa.Double()) / sa.cast(sa.func.count(column), sa.Double())
+            return _quotient(sa.cast(sa.func.sum(column), sa.Double()), sa.cast(sa.func.count(column), sa.Double()))
         total = sa.func.dataflow_near_whole(*_halves(column)) if dialect is Dialect.SQLITE else sa.func.sum(column)
         return total * sa.literal_column("1e0") / sa.func.count(column)
     scale: sa.ColumnElement[int] = sa.literal_column(str(spec.type.scale if kind is Kind.DECIMAL else 0))
@@ -239,6 +240,17 @@ def _average(column: sa.ColumnElement[Any], spec: FieldSpec, dialect: Dialect) -
     if dialect is Dialect.MYSQL:
         return sa.func.round(_widened(sa.func.sum(column), spec.type) / sa.func.count(column), scale)
     return sa.func.round(sa.func.avg(column), scale)
+
+
+def _quotient(total: sa.ColumnElement[Any], count: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """A mean that is 0 where it is too small for a float, which PostgreSQL takes for an error."""
+    # 2**-1074 is the least float; half of it, or less, is rounded to 0. A total that matters is below 1e-300.
+    halves = sa.func.least(sa.func.abs(total), _double(1e-300)) * _double(2.0**538) * _double(2.0**537)
+    return sa.case((halves <= count, _double(0.0)), else_=total / count)
+
+
+def _double(number: float) -> sa.ColumnElement[Any]:
+    return sa.literal_column(f"{number!r}::double precision", sa.Double())
 
 
 def _widened(total: sa.ColumnElement[Any], field_type: FieldType) -> sa.ColumnElement[Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from dataflow.models.spec import Managed
@@ -68,6 +70,17 @@ class Block:
         """The rows at these indexes."""
         columns = tuple([column[index] for index in indexes] for column in self.columns)
         return Block(self.names, columns, [self.positions[index] for index in indexes], self.given)
+
+    def sorted_by(self, columns: Sequence[Sequence[Any]]) -> Block:
+        """The rows in the order of these columns, which hold a value for each of them."""
+        keys = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+        if all(map(operator.le, keys, islice(keys, 1, None))):
+            return self
+        return self.take(sorted(range(len(self)), key=keys.__getitem__))
+
+    def as_given(self) -> Block:
+        """The rows in the order of the input."""
+        return self.sorted_by([self.positions])
 
 
 @dataclass(frozen=True, slots=True)

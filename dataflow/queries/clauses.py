@@ -7,7 +7,7 @@ shape          clause
 ``ne``         ``IS DISTINCT FROM`` in its three spellings, so that NULL differs from every value
 ``in nin``     ``= ANY(array)`` on PostgreSQL, else a list of binds
 ``like``       ``LIKE … ESCAPE '!'``; on SQLite ``GLOB``, since its LIKE ignores the case of ASCII
-``ilike``      the same over lower case: ICU's on PostgreSQL, Python's on SQLite
+``ilike``      the same over lower case: see :mod:`dataflow.queries.letter_case`
 ``regex``      ``~`` by code point, ``REGEXP``, and on SQLite RE2 itself
 ``related``    ``EXISTS``: see :mod:`dataflow.queries.relations`
 =============  ======================================================================================
@@ -31,6 +31,7 @@ from dataflow.models.tables import column_type
 from dataflow.queries.codecs import FieldCodec
 from dataflow.queries.json_readings import ReadingKey, reading_column, reading_type
 from dataflow.queries.leaves import TRUE, Shape
+from dataflow.queries.letter_case import lower
 from dataflow.queries.model import ModelRows
 from dataflow.queries.patterns import ESCAPE
 from dataflow.queries.plan import Binds
@@ -152,7 +153,7 @@ def _leaf(
         case "like":
             return _like(column, binds.next(sa.Text()), dialect)
         case "ilike":
-            return _like(_lower(column, dialect), _lower(binds.next(sa.Text()), dialect), dialect)
+            return _like(lower(column, dialect), lower(binds.next(sa.Text()), dialect), dialect)
         case "regex":
             return _regex(column, binds.next(sa.Text()), dialect)
     return _COMPARE[shape[0]](column, binds.next(type_))
@@ -172,12 +173,3 @@ def _regex(column: sa.ColumnElement[Any], pattern: sa.ColumnElement[Any], dialec
             return column.bool_op("REGEXP")(pattern)
         case Dialect.SQLITE:
             return sa.func.dataflow_regexp(pattern, column, type_=sa.Boolean())
-
-
-def _lower(text: sa.ColumnElement[Any], dialect: Dialect) -> sa.ColumnElement[Any]:
-    if dialect is Dialect.POSTGRESQL:
-        return sa.func.lower(sa.collate(text, "und-x-icu"))
-    if dialect is Dialect.SQLITE:
-        # The pattern is in lower case already, by the same function.
-        return text if isinstance(text, sa.BindParameter) else sa.func.dataflow_lower(text)
-    return sa.func.lower(text)

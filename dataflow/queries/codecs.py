@@ -120,7 +120,9 @@ def _enum_value(value: Any) -> Any:
 
 
 def _encode_json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+    """JSON without -0.0, which PostgreSQL does not keep."""
+    text = msgspec.json.encode(value).decode()
+    return msgspec.json.encode(_floats(value, lambda number: number + 0.0)).decode() if "-0.0" in text else text
 
 
 def _encode_jsonb(value: Any) -> str:
@@ -129,15 +131,20 @@ def _encode_jsonb(value: Any) -> str:
     JSONB keeps numbers as decimals and would give back 1e16 as the int 10000000000000000.
     """
     text = _encode_json(value)
-    return _encode_json(_with_points(value)) if _EXPONENT.search(text) else text
+    return msgspec.json.encode(_floats(value, _with_point)).decode() if _EXPONENT.search(text) else text
 
 
-def _with_points(value: Any) -> Any:
+def _with_point(number: float) -> Any:
+    return msgspec.Raw(f"{number:.1f}".encode()) if abs(number) >= _LEAST_WHOLE else number + 0.0
+
+
+def _floats(value: Any, change: Callable[[float], Any]) -> Any:
+    """A JSON value with its floats changed."""
     if isinstance(value, float):
-        return msgspec.Raw(f"{value:.1f}".encode()) if abs(value) >= _LEAST_WHOLE else value
+        return change(value)
     if isinstance(value, dict):
-        return {key: _with_points(item) for key, item in value.items()}
-    return [_with_points(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: _floats(item, change) for key, item in value.items()}
+    return [_floats(item, change) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _decode_json(value: Any) -> Any:

@@ -2,9 +2,7 @@
 
 ``%`` stands for any text, ``_`` for one character, a backslash takes the next character as it is. ``$contains``,
 ``$startswith`` and ``$endswith`` become patterns too. ``$like`` and these three heed case; ``$ilike`` compares both
-sides in lower case by the database's Unicode rules (ICU on PostgreSQL), so the few letters whose lower case depends on
-their neighbours or on the Unicode version (final sigma, dotted I) may differ between databases. ``$regex`` is in
-:mod:`dataflow.queries.regex`.
+sides in lower case, see :mod:`dataflow.queries.letter_case`. ``$regex`` is in :mod:`dataflow.queries.regex`.
 """
 
 from __future__ import annotations
@@ -46,11 +44,7 @@ def ends_with(leaves: Leaves, subject: Subject, operand: Any) -> Shape:
 def like_any_case(leaves: Leaves, subject: Subject, operand: Any) -> Shape:
     """``$ilike``."""
     shape = _pattern(leaves, subject, "$ilike", operand, _tokens)
-    if shape is FALSE:
-        return FALSE
-    if leaves.dialect is Dialect.SQLITE:
-        leaves.values[-1] = leaves.values[-1].lower()
-    return ("ilike", shape[1])
+    return FALSE if shape is FALSE else ("ilike", shape[1])
 
 
 def matches_regex(leaves: Leaves, subject: Subject, operand: Any) -> Shape:

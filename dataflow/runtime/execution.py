@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from dataflow.errors import DataFlowError, WorkflowExecutionError
 from dataflow.nodes.interface import RunContext
@@ -37,19 +37,23 @@ class NodeState(StrEnum):
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True, slots=True)
-class NodeEvent:
+class NodeEvent(NamedTuple):
     """A node changed its state.
 
     Attributes:
         node_id: The node.
         state: Its new state.
-        at: When, aware UTC.
+        time: When, as a Unix time.
     """
 
     node_id: str
     state: NodeState
-    at: datetime
+    time: float
+
+    @property
+    def at(self) -> datetime:
+        """When, aware UTC."""
+        return datetime.fromtimestamp(self.time, UTC)
 
 
 _NOTHING: Mapping[str, Any] = {}
@@ -261,7 +265,7 @@ class _Run:
 
     def _tell(self, node_id: str, state: NodeState) -> None:
         if self.observer is not None:
-            self.observer(NodeEvent(node_id, state, datetime.now(UTC)))
+            self.observer(NodeEvent(node_id, state, time.time()))
 
 
 async def _call(step: GraphStep, inputs: Mapping[str, Any], context: RunContext) -> dict[str, Any]:

@@ -24,6 +24,15 @@ EXAMPLES = {
         r"^balances: \[10, 10, 20, 20, 30, 30, 40, 40, 50, 50\]$",
         r"^Ada: 10 20 30 40 50$",
     ],
+    "scheduled": [
+        r"^a scheduler leads: True$",
+        r"^one row per job: True$",
+        r"^a second apart: True$",
+        r"^measure: paused - three are enough - every 1 s$",
+        r"^nightly deleted all: True - rows left: 0$",
+        r"^nightly: \['by hand'\]$",
+        r"^measure: every 1 h$",
+    ],
     "enqueue_from_web_app": [r"^enqueued {'job': '.+'}$", r"'status': 'finished'.*'status': 'completed'"],
 }
 

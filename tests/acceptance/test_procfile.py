@@ -1,5 +1,6 @@
-"""honcho runs the Procfile's worker, which runs a job and stops in good order."""
+"""honcho runs the Procfile's worker and scheduler; they run a job and a schedule's, and stop in good order."""
 
+import asyncio
 import signal
 import subprocess
 from pathlib import Path
@@ -17,10 +18,15 @@ db = DataFlow()
 @db.model
 class Note:
     text: str
+
+@db.schedule(every=1, queue="procfile")
+@db.actor
+def tick() -> str:
+    return "done"
 """
 
 
-async def test_honcho_runs_the_worker(tmp_path: Path, redis_url: str) -> None:
+async def test_honcho_runs_the_worker_and_the_scheduler(tmp_path: Path, redis_url: str) -> None:
     (tmp_path / "notes.py").write_text(APP)
     database = f"sqlite:///{tmp_path}/notes.db"
     log = tmp_path / "honcho.log"
@@ -43,6 +49,9 @@ async def test_honcho_runs_the_worker(tmp_path: Path, redis_url: str) -> None:
             workflow.add_node("NoteCreateNode", "create", {"text": "from the Procfile"})
             job = await db.queue("procfile").enqueue_async(workflow.build())
             results = await job.wait_async(30)
+            async with asyncio.timeout(30):
+                while not any(info.finished for info in await db.schedules.list_async()):
+                    await asyncio.sleep(0.05)
         assert results["create"]["text"] == "from the Procfile"
         honcho.send_signal(signal.SIGTERM)
         honcho.wait(30)
@@ -52,5 +61,6 @@ async def test_honcho_runs_the_worker(tmp_path: Path, redis_url: str) -> None:
         pytest.fail(log.read_text())
     text = log.read_text()
     assert "worker.1" in text
+    assert "scheduler.1" in text
     assert "Traceback" not in text
     assert "SIGKILL" not in text

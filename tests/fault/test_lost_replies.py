@@ -14,7 +14,7 @@ from dataflow.workflows import Step
 from tests.fault.keyspace import running
 from tests.fault.proxy import proxied
 from tests.worker_process import App, node_runs
-from worker.link import load_script
+from worker.scripts import load_script
 
 LEASE = 1.5
 

@@ -161,8 +161,8 @@ def test_on_mysql_a_table_and_its_indexes_are_one_statement() -> None:
         sa.Index("uq_t", "id", "body", unique=True, mysql_length={"body": 10}),
     )
     [statement] = create_statements(Dialect.MYSQL, [table])[1]
-    assert "INDEX ix_t_body (`body`(255))" in statement
-    assert "UNIQUE INDEX uq_t (id, `body`(10))" in statement
+    assert "INDEX `ix_t_body` (`body`(255))" in statement
+    assert "UNIQUE INDEX `uq_t` (`id`, `body`(10))" in statement
 
 
 async def test_a_sqlite_file_is_the_one_of_the_folder_it_was_opened_in(

@@ -1,6 +1,7 @@
 """The deployment files say what they must; no container engine runs here, so they are read, not started."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ def compose() -> dict[str, Any]:
     return dict(yaml.safe_load((ROOT / "docker-compose.yml").read_text()))
 
 
-def test_compose_has_the_servers_and_a_worker(compose: dict[str, Any]) -> None:
+def test_compose_has_the_servers_a_worker_and_a_scheduler(compose: dict[str, Any]) -> None:
     services = compose["services"]
-    assert set(services) == {"postgres", "mysql", "redis", "worker"}
+    assert set(services) == {"postgres", "mysql", "redis", "worker", "scheduler"}
     images = {name: service["image"].split(":")[0] for name, service in services.items() if "image" in service}
     assert images == {"postgres": "postgres", "mysql": "mysql", "redis": "redis"}
     assert all(":" in service["image"] for service in services.values() if "image" in service)
@@ -45,6 +46,32 @@ def test_the_worker_waits_for_what_it_uses(compose: dict[str, Any]) -> None:
     assert worker["command"][0] == "worker"
     grace = int(worker["command"][worker["command"].index("--grace") + 1])
     assert int(worker["stop_grace_period"].removesuffix("s")) > grace
+
+
+def test_the_scheduler_has_the_worker_s_app_and_settings(compose: dict[str, Any]) -> None:
+    """It would sync and start what another app declares, or sign with other keys."""
+    worker, scheduler = (compose["services"][name] for name in ("worker", "scheduler"))
+    assert scheduler["command"] == ["scheduler", worker["command"][1]]
+    assert scheduler["build"] == worker["build"]
+    assert scheduler["environment"] == worker["environment"]
+    assert scheduler["depends_on"] == {"redis": {"condition": "service_healthy"}}
+    assert scheduler["restart"] == worker["restart"]
+
+
+def test_the_procfile_s_processes_have_one_app() -> None:
+    lines = (ROOT / "Procfile").read_text().splitlines()
+    commands = {name: command.split() for name, command in (line.split(": ", 1) for line in lines)}
+    assert {name: command[:2] for name, command in commands.items()} == {
+        "worker": ["dataflow", "worker"],
+        "scheduler": ["dataflow", "scheduler"],
+    }
+    assert commands["worker"][2] == commands["scheduler"][2]
+
+
+def test_the_image_has_every_package() -> None:
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
+    copied = {line.split()[1] for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("COPY")}
+    assert {package.rstrip("*") for package in packages} <= copied
 
 
 def test_the_image_runs_a_worker_as_an_ordinary_user() -> None:

@@ -235,7 +235,7 @@ def test_indexes_and_key_lengths() -> None:
     assert [index.name for index in spec.indexes] == ["by_name", "ix_users_bio"]
     assert spec.field("email").type.max_length == 640
     assert spec.field("first").type.max_length == 320
-    assert spec.field("bio").type.max_length is None
+    assert spec.field("bio").type.max_length == 640
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from dataflow.queries.model import ModelRows
 from dataflow.queries.operators import MAX_LIST
 from dataflow.queries.plan import Plan
 from dataflow.queries.select import count_rows
+from tests.unit.shop import unquoted
 from tests.unit.test_filters import MYSQL, PG, SQLITE
 
 
@@ -65,7 +66,7 @@ def plan(conditions, dialect=SQLITE) -> Plan:
 
 
 def sql(conditions, dialect=SQLITE) -> str:
-    return plan(conditions, dialect).sql.replace("\n", "").split("WHERE ", 1)[1].replace("`", "")
+    return unquoted(plan(conditions, dialect).sql).replace("\n", "").split("WHERE ", 1)[1]
 
 
 def test_both_notations_are_one():
@@ -79,7 +80,7 @@ def test_both_notations_are_one():
 
 def test_related_rows_are_those_that_the_run_may_see():
     found = plan({"customer.email": "x"}, PG)
-    assert found.sql.replace("\n", "").split("WHERE ", 1)[1] == (
+    assert unquoted(found.sql).replace("\n", "").split("WHERE ", 1)[1] == (
         "EXISTS (SELECT 1 FROM customers AS r1 WHERE r1.tenant_id = $1::VARCHAR AND r1.deleted_at IS NULL"
         " AND r1.email = $2::VARCHAR AND r1.id = orders.customer_id)"
     )

@@ -151,7 +151,7 @@ def test_every_field_of_a_job_is_signed_bounded_or_only_shown() -> None:
     start = 11 + int(arguments[9])
     written = {str(name): value for name, value in zip(arguments[start::2], arguments[start + 1 :: 2], strict=True)}
     assert written.keys() - {"data", FIELD} <= {*SIGNED, *CHANGING, *SHOWN}
-    assert {*SIGNED, *CHANGING, FIELD, "created_at", "enqueued_at"} == set(FIELDS), (
+    assert {*SIGNED, *CHANGING, FIELD, "created_at", "enqueued_at", "x_schedule"} == set(FIELDS), (
         "what a worker obeys, and what it counts"
     )
     assert FIELDS[0] == "x_ordering_key", "where claim.lua reads it"

@@ -14,7 +14,7 @@ from dataflow.errors import (
 )
 from dataflow.queries.plan import Binds, compile_plan
 from dataflow.queries.updates import parse_updates
-from tests.unit.shop import CODECS, TABLE
+from tests.unit.shop import CODECS, TABLE, unquoted
 
 PG, MYSQL, SQLITE = Dialect.POSTGRESQL, Dialect.MYSQL, Dialect.SQLITE
 
@@ -35,7 +35,9 @@ def sql(field, value, dialect) -> str:
     binds = Binds()
     statement = sa.update(TABLE).values(found.assignments(TABLE.c, binds))
     assert binds.count == len(found.values)
-    return compile_plan(statement, dialect).sql.split("SET ")[1].split(", updated_at")[0].replace("items.", "")
+    return (
+        unquoted(compile_plan(statement, dialect).sql).split("SET ")[1].split(", updated_at")[0].replace("items.", "")
+    )
 
 
 def test_values_and_timestamp():

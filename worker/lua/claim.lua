@@ -6,7 +6,7 @@
 --   counts as abandoned, text of now, token, count of queues, queues… (in order of priority), fields… (the first two
 --   are data and x_ordering_key)
 --   instead of x_sig, the signature of a job that has finished before, 'spent' is returned
--- Returns {1 where workers are suspended, {queue, job id, execution id, values of the fields…}…}.
+-- Returns {1 where workers are suspended, {queue, job id, execution id, values of the fields}…}.
 
 local worker, ttl, at, token = ARGV[1], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local most = {}
@@ -21,52 +21,77 @@ for i, field in ipairs(fields) do
   if field == 'x_sig' then signature_at = i end
 end
 local mine = P .. ':worker:' .. worker .. ':executions'
+-- Texts, since each call would make one of a number.
 local t = now()
+local started, abandoned, forgotten = as_text(t), as_text(t + ttl), as_text(t + ttl + 60)
+local kept, longer = ARGV[3], string.format('%d', ttl + 60)
 local found = { 0 }
+local executions = 0
 
 local function is_spent(signature)
   local key, nonce = spent_place(signature)
   return key and call('SISMEMBER', key, nonce) == 1
 end
 
-local function start(id, queue, values)
-  local exec = string.format('%s%04x', token, #found)
-  local member = id .. ':' .. exec
-  local execution, executions = P .. ':execution:' .. member, P .. ':executions:' .. id
-  call('HSET', execution, 'id', exec, 'job_id', id, 'created_at', t, 'last_heartbeat', t, 'worker_name', worker)
-  call('EXPIRE', execution, ttl)
-  call('ZADD', executions, t + ttl + 60, exec)
-  call('EXPIRE', executions, ttl + 60)
-  call('ZADD', P .. ':wip:' .. queue, t + ttl, member)
-  call('SADD', mine, member)
+-- Executions of jobs that left their queue, one for each. They are registered before anything is known of the jobs: many
+-- at once cost little more than one.
+local function register(queue, ids)
+  local execs, members, dated = {}, {}, {}
+  for i, id in ipairs(ids) do
+    executions = executions + 1
+    execs[i] = string.format('%s%04x', token, executions)
+    members[i] = id .. ':' .. execs[i]
+    dated[2 * i - 1], dated[2 * i] = abandoned, members[i]
+  end
+  call('ZADD', P .. ':wip:' .. queue, unpack(dated))
+  call('SADD', mine, unpack(members))
+  return execs, members
+end
+
+local function unregister(queue, member)
+  call('ZREM', P .. ':wip:' .. queue, member)
+  call('SREM', mine, member)
+end
+
+local function start(id, exec, member)
+  local execution, executions_of = P .. ':execution:' .. member, P .. ':executions:' .. id
+  call('HSET', execution, 'id', exec, 'job_id', id, 'created_at', started, 'last_heartbeat', started, 'worker_name', worker)
+  call('EXPIRE', execution, kept)
+  call('ZADD', executions_of, forgotten, exec)
+  call('EXPIRE', executions_of, longer)
   local job = job_key(id)
   call('HSET', job, 'status', 'started', 'started_at', at, 'last_heartbeat', at, 'worker_name', worker, 'x_claimed', '1')
   call('PERSIST', job)
-  found[#found + 1] = { queue, id, exec, unpack(values) }
 end
 
 for q = 7, 6 + queues do
+  local queue = ARGV[q]
   local left = math.min(wanted, most[q - 5] or wanted)
   while left > 0 do
-    local ids = call('LPOP', P .. ':queue:' .. ARGV[q], left)
+    local ids = call('LPOP', P .. ':queue:' .. queue, left)
     if not ids or #ids == 0 then break end
-    for _, id in ipairs(ids) do
+    local execs, members = register(queue, ids)
+    for i, id in ipairs(ids) do
       -- A key of another type is an error, which would lose the other jobs: they have left their list already.
       local values = redis.pcall('HMGET', job_key(id), unpack(fields))
       -- A hash that is gone was deleted or has expired (RQ's ttl): there is nothing left to run.
       if values[2] and not has_turn(values[2], id) then
-        defer(id, ARGV[q])
-      elseif values[1] then
+        unregister(queue, members[i])
+        defer(id, queue)
+      elseif not values[1] then
+        unregister(queue, members[i])
+      else
         local signature = signature_at and values[signature_at]
         if signature and is_spent(signature) then values[signature_at] = 'spent' end
         wanted, left = wanted - 1, left - 1
-        start(id, ARGV[q], values)
+        start(id, execs[i], members[i])
+        found[#found + 1] = { queue, id, execs[i], values }
       end
     end
   end
 end
 if #found > 1 then
-  call('EXPIRE', mine, ttl + 60)
+  call('EXPIRE', mine, longer)
   call('HSET', P .. ':worker:' .. worker, 'state', 'busy')
 end
 return found

@@ -1,7 +1,7 @@
 -- Record how executions ended. Each is fenced: where the execution is no longer its job's (the worker lost its lease,
 -- the job was canceled, or this very call was sent before), nothing is changed, so a call may be sent again.
 -- Touches rq:worker:NAME and, for each: rq:job:ID and its executions, rq:wip:QUEUE, rq:results:ID, its dependents; then
--- rq:finished|failed|scheduled:QUEUE or rq:queue:QUEUE; the line of its ordering key; rq:dataflow:spent:TIME.
+-- rq:finished|failed|scheduled:QUEUE or rq:queue:QUEUE; the line of its ordering key; rq:dataflow:spent:TIME; its schedule.
 -- ARGV: worker, text of now; for each: kind, job id, execution id, queue, started (text), started (unix s), ended (unix s),
 --   ttl (s), value (base64), error (JSON), progress (JSON), delay (s; of a done job until it repeats, or -1), front ('1' or ''),
 --   untouched ('1' where a job that waits has never begun, or '')
@@ -11,6 +11,7 @@
 
 local STRIDE = 14
 local worker, at = ARGV[1], ARGV[2]
+local t = now()
 local recorded = {}
 local succeeded, failed, busy = 0, 0, 0
 
@@ -30,7 +31,7 @@ local function repeat_later(id, queue, delay)
   call('HDEL', job, 'x_deliveries', 'x_progress', 'x_claimed', 'x_outages')
   if delay > 0 then
     call('HSET', job, 'status', 'scheduled')
-    call('ZADD', P .. ':scheduled:' .. queue, now() + delay, id)
+    call('ZADD', P .. ':scheduled:' .. queue, t + delay, id)
   else
     call('HSET', job, 'status', 'queued', 'enqueued_at', at)
     push(id, queue, false)
@@ -39,12 +40,11 @@ end
 
 local function finish(kind, id, exec, queue, started_at, started, ended, ttl, value, err, progress, delay, front, untouched)
   local job = job_key(id)
-  if not call('ZSCORE', P .. ':wip:' .. queue, id .. ':' .. exec) then
+  if not drop_execution(id, exec, queue, worker) then
     confirm_stop(id, exec, at)
     return 0
   end
-  drop_execution(id, exec, queue, worker)
-  local f = call('HMGET', job, 'status', 'x_ordering_key', 'x_sig')
+  local f = call('HMGET', job, 'status', 'x_ordering_key', 'x_sig', 'dependency_ids', 'x_schedule')
   if f[1] ~= 'started' then return 0 end
 
   if kind == 'back' then
@@ -55,44 +55,50 @@ local function finish(kind, id, exec, queue, started_at, started, ended, ttl, va
     if kind == 'outage' then call('HINCRBY', job, 'x_outages', 1) end
     if untouched == '1' then call('HDEL', job, 'x_claimed') end
     call('HSET', job, 'status', 'scheduled', 'worker_name', '', 'started_at', '', 'x_progress', '', 'x_error', err)
-    call('ZADD', P .. ':scheduled:' .. queue, now() + tonumber(delay), id)
+    call('ZADD', P .. ':scheduled:' .. queue, t + tonumber(delay), id)
     return 1
   end
 
   ttl = tonumber(ttl)
-  call('HSET', job, 'started_at', started_at, 'last_heartbeat', at, 'x_progress', progress)
   busy = busy + tonumber(ended) - tonumber(started)
   if kind == 'done' then
     succeeded = succeeded + 1
-    call('HSET', job, 'status', 'finished', 'ended_at', at)
+    call('HSET', job, 'status', 'finished', 'started_at', started_at, 'last_heartbeat', at, 'ended_at', at,
+      'x_progress', progress)
     if ttl ~= 0 then
       call('XADD', P .. ':results:' .. id, 'MAXLEN', '10', '*', 'type', '1', 'return_value', value,
         unpack(stamps(exec, started, ended)))
-      call('ZADD', P .. ':finished:' .. queue, ttl < 0 and '+inf' or now() + ttl, id)
+      call('ZADD', P .. ':finished:' .. queue, ttl < 0 and '+inf' or as_text(t + ttl), id)
     end
-    release_dependents(id, false, at)
+    local has_relatives = release_dependents(id, false, at) or f[4]
     delay = tonumber(delay)
     if delay < 0 then
       spend(f[3])
-      expire_job(id, ttl)
+      expire_job(id, ttl, has_relatives)
     else
       repeat_later(id, queue, delay)
     end
-  elseif kind == 'retry' then
-    failed = failed + 1
+    if f[5] then note_end(f[5], id, 'finished') end
+    if f[2] then leave_line(f[2], id, at) end
+    return 1
+  end
+
+  failed = failed + 1
+  call('HSET', job, 'started_at', started_at, 'last_heartbeat', at, 'x_progress', progress)
+  if kind == 'retry' then
     call('HINCRBY', job, 'retries_left', -1)
     delay = tonumber(delay)
     if delay > 0 then
       call('HSET', job, 'status', 'scheduled', 'ended_at', at, 'x_error', err)
-      call('ZADD', P .. ':scheduled:' .. queue, now() + delay, id)
+      call('ZADD', P .. ':scheduled:' .. queue, t + delay, id)
     else
       call('HSET', job, 'status', 'queued', 'enqueued_at', at, 'ended_at', at, 'x_error', err)
       push(id, queue, front == '1')
     end
   else
-    failed = failed + 1
     fail_job(id, queue, kind, ttl, at, value, err, stamps(exec, started, ended))
   end
+  if f[5] and kind ~= 'retry' then note_end(f[5], id, kind) end
   if f[2] and kind ~= 'retry' then leave_line(f[2], id, at) end
   return 1
 end

@@ -3,7 +3,7 @@
 -- counts against every job of the worker, a further one only against those that it had really begun (worker/suspects.py).
 -- Touches rq:dataflow:leases and, for each dead worker: rq:worker:NAME, rq:worker:NAME:executions, rq:workers,
 -- rq:workers:QUEUE; for each of its jobs: rq:job:ID and its executions, rq:wip:QUEUE, then rq:queue:QUEUE or rq:failed:QUEUE,
--- rq:results:ID and its dependents, the line of its ordering key.
+-- rq:results:ID and its dependents, the line of its ordering key, its schedule.
 -- ARGV: text of now, deliveries allowed, seconds a failed job is kept, text of the failure (base64), error (JSON)
 -- Returns for each job: {dead worker, job id, 'queued' or 'failed'}; {dead worker} for one without jobs.
 
@@ -15,7 +15,8 @@ local report = {}
 local function recover(worker, member)
   local id, exec = string.match(member, '^(.*):([^:]*)$')
   local job = job_key(id)
-  local f = call('HMGET', job, 'status', 'origin', 'failure_ttl', 'x_ordering_key', 'x_deliveries')
+  local f = call('HMGET', job, 'status', 'origin', 'failure_ttl', 'x_ordering_key', 'x_deliveries',
+    'x_schedule')
   local queue = f[2]
   local live = queue and call('ZSCORE', P .. ':wip:' .. queue, member)
   local counts = not f[5] or call('HEXISTS', P .. ':execution:' .. member, 'x_begun') == 1
@@ -24,6 +25,7 @@ local function recover(worker, member)
   if counts and call('HINCRBY', job, 'x_deliveries', 1) >= allowed then
     fail_job(id, queue, 'failed', tonumber(f[3] or kept), at, exc, err,
       { 'worker_name', worker, 'execution_id', exec, 'execution_ended_at', t })
+    if f[6] then note_end(f[6], id, 'failed') end
     if f[4] then leave_line(f[4], id, at) end
     report[#report + 1] = { worker, id, 'failed' }
   else

@@ -10,6 +10,11 @@ local function now()
   return tonumber(t[1]) + tonumber(t[2]) / 1000000
 end
 
+-- A time as Redis keeps scores of such times.
+local function as_text(seconds)
+  return string.format('%.6f', seconds)
+end
+
 local function job_key(id)
   return P .. ':job:' .. id
 end
@@ -42,19 +47,25 @@ local function make_ready(id, queue, front, rate_limit, at, key)
   end
 end
 
--- Forget an execution. Touches rq:execution:ID:EXEC, rq:executions:ID, rq:wip:QUEUE, rq:worker:NAME:executions.
+-- Forget an execution. Returns whether it was its job's until now.
+-- Touches rq:execution:ID:EXEC, rq:executions:ID, rq:wip:QUEUE, rq:worker:NAME:executions.
 local function drop_execution(id, exec, queue, worker)
   local member = id .. ':' .. exec
+  local live = call('ZREM', P .. ':wip:' .. queue, member) == 1
   call('DEL', P .. ':execution:' .. member)
   call('ZREM', P .. ':executions:' .. id, exec)
-  call('ZREM', P .. ':wip:' .. queue, member)
   call('SREM', P .. ':worker:' .. worker .. ':executions', member)
+  return live
 end
 
--- Let keys of a job expire with it: -1 keeps them, 0 deletes them.
-local function expire_job(id, ttl)
+-- Let keys of a job expire with it: -1 keeps them, 0 deletes them. Relatives are jobs that wait for it, or that it
+-- waited for: most jobs have none.
+local function expire_job(id, ttl, has_relatives)
   local job = job_key(id)
-  local names = { job, job .. ':dependents', P .. ':job::' .. id .. ':dependencies', P .. ':results:' .. id }
+  local names = { job, P .. ':results:' .. id }
+  if has_relatives then
+    names[3], names[4] = job .. ':dependents', P .. ':job::' .. id .. ':dependencies'
+  end
   if ttl == 0 then
     call('DEL', unpack(names))
   elseif ttl > 0 then
@@ -77,11 +88,12 @@ local function parents_met(id, allow_failures, except)
   return true
 end
 
--- Queue what waits for a job that finished (or failed) and for nothing else.
+-- Queue what waits for a job that finished (or failed) and for nothing else. Returns whether there was anything.
 -- Touches rq:job:ID:dependents and, for each dependent, rq:job:ID, rq:job::ID:dependencies, rq:deferred:QUEUE, its queue.
 local function release_dependents(id, failed, at)
   local dependents = job_key(id) .. ':dependents'
-  for _, child in ipairs(call('SMEMBERS', dependents)) do
+  local children = call('SMEMBERS', dependents)
+  for _, child in ipairs(children) do
     local f = call('HMGET', job_key(child), 'status', 'origin', 'allow_dependency_failures', 'enqueue_at_front',
       'rate_limit_key', 'x_ordering_key')
     local allow = f[3] == '1'
@@ -91,6 +103,7 @@ local function release_dependents(id, failed, at)
       make_ready(child, f[2], f[4], f[5], at, f[6])
     end
   end
+  return #children > 0
 end
 
 -- The set that remembers a signature, what of it is kept there, and when it ends (dataflow/jobs/signatures.py draws it).
@@ -109,6 +122,15 @@ local function spend(signature)
   end
 end
 
+-- Note at its schedule how a job ended for good. Touches rq:dataflow:schedule:OWNER:NAME.
+local function note_end(schedule, id, how)
+  local key = P .. ':dataflow:schedule:' .. schedule
+  if call('EXISTS', key) == 1 then
+    call('HSET', key, 'last_outcome', how, 'last_ended', now(), 'last_ended_job', id)
+    call('HINCRBY', key, how, 1)
+  end
+end
+
 -- Record a failure that is final. Touches the job's keys, rq:failed:QUEUE, rq:results:ID.
 local function fail_job(id, queue, status, ttl, at, exc, error_json, stamps)
   local job = job_key(id)
@@ -118,5 +140,5 @@ local function fail_job(id, queue, status, ttl, at, exc, error_json, stamps)
     call('XADD', P .. ':results:' .. id, 'MAXLEN', '10', '*', 'type', '2', 'exc_string', exc, unpack(stamps))
   end
   if status == 'failed' then release_dependents(id, true, at) end
-  expire_job(id, ttl)
+  expire_job(id, ttl, true)
 end

@@ -19,7 +19,7 @@ for i = 2, #ARGV do
     call('HSET', job, 'started_at', '', 'ended_at', '', 'worker_name', '',
       'x_error', '', 'x_progress', '', 'x_deliveries', 0)
     call('HDEL', job, 'x_outages')
-    expire_job(id, -1)
+    expire_job(id, -1, true)
     make_ready(id, queue, '', f[4], at, f[5])
   end
 end

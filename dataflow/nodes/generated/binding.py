@@ -84,6 +84,12 @@ class ModelBinding:
             self.ledger,
         )
 
+    async def prepare(self) -> None:
+        """Make sure, once, that the table is there; raises as ``access`` does."""
+        if not self._ready:
+            await self._prepare()
+            self._ready = True
+
     async def access(self, context: RunContext) -> Access:
         """What runs this node's plans, once the table is there: what the context says, else each statement commits by
         itself.
@@ -93,8 +99,7 @@ class ModelBinding:
             DatabaseUnavailableError: The database cannot be reached.
         """
         if not self._ready:
-            await self._prepare()
-            self._ready = True
+            await self.prepare()
         tenant = context.tenant_id
         if context.executor is not None:
             return Access(context.executor, tenant)

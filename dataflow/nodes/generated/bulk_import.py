@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -11,19 +9,19 @@ from functools import partial
 from typing import Any
 
 from dataflow.errors import ConstraintError, DataFlowError, InputError, TransientDatabaseError
+from dataflow.models import Kind
 from dataflow.nodes.generated.access import Access, TransactionAccess
 from dataflow.nodes.generated.binding import ModelBinding
 from dataflow.nodes.generated.bulk_repeats import Batch, merge_repeats
 from dataflow.nodes.generated.bulk_rows import batches, rows_at_once
 from dataflow.nodes.generated.bulk_writer import BulkWriter, Conflict, Written
+from dataflow.nodes.generated.tries import tried_again
 from dataflow.nodes.generated.violations import explain
 from dataflow.nodes.interface import RunContext
 from dataflow.queries.bulk_block import Block, Stamp
 from dataflow.queries.bulk_reader import REFUSALS, BlockReader
 from dataflow.queries.bulk_values import at_row
 
-#: Times an upsert of a list is tried when others are in its way.
-ATTEMPTS = 5
 #: What a row may do wrong once it reaches the database.
 ROW_ERRORS = (ConstraintError, InputError)
 
@@ -119,13 +117,9 @@ class BulkImport:
 
     async def _tried_again(self, work: Callable[[], Awaitable[Tally]]) -> Tally:
         # A transaction that spans more than this is tried again by who opened it.
-        if self._conflict is not None and self._context.executor is None:
-            for attempt in range(1, ATTEMPTS):
-                try:
-                    return await work()
-                except TransientDatabaseError:
-                    await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
-        return await work()
+        if self._conflict is None or self._context.executor is not None:
+            return await work()
+        return await tried_again(work, lambda error: isinstance(error, TransientDatabaseError))
 
     async def _all_rows(self, data: Any) -> Tally:
         access = await self._binding.access(self._context)
@@ -200,6 +194,7 @@ class BulkImport:
             if len(block) == 1:
                 tally.failures.append((block.positions[0], self._explained(block, error)))
                 return
+            block = block.as_given()
             middle = len(block) // 2
             await self._write_good(transaction, block.part(0, middle), tally)
             await self._write_good(transaction, block.part(middle, len(block)), tally)
@@ -208,6 +203,7 @@ class BulkImport:
 
     async def _first_failure(self, transaction: TransactionAccess, block: Block, error: DataFlowError) -> DataFlowError:
         """The error of the first row that fails, given those before it, which this writes on the way."""
+        block = block.as_given()
         good, bad = 0, len(block)
         while bad - good > 1:
             middle = (good + bad) // 2
@@ -276,14 +272,24 @@ class BulkImport:
         """A None in a key is like no other value, so rows that have one are new; they come as a block of their own."""
         columns = [block.column(name) for name in conflict.key] if self._has_key(block) else []
         if not any(None in column for column in columns):
-            yield block
+            yield self._in_key_order(block, conflict) if columns else block
             return
         nulls = {index for column in columns for index, value in enumerate(column) if value is None}
         if len(nulls) == len(block):
             yield block
             return
-        yield block.take([index for index in range(len(block)) if index not in nulls])
+        yield self._in_key_order(block.take([index for index in range(len(block)) if index not in nulls]), conflict)
         yield block.take(sorted(nulls))
+
+    def _in_key_order(self, block: Block, conflict: Conflict) -> Block:
+        """The order in which all lock rows, so that nobody waits for somebody who waits for him."""
+        fields = self._binding.codec.fields
+        columns = []
+        for name in conflict.key:
+            decode = fields[name].decode if fields[name].spec.type.kind is Kind.DECIMAL else None
+            # SQLite's text of a number has another order.
+            columns.append(block.column(name) if decode is None else list(map(decode, block.column(name))))
+        return block.sorted_by(columns)
 
     def _has_key(self, block: Block) -> bool:
         return self._conflict is not None and all(name in block.names for name in self._conflict.key)

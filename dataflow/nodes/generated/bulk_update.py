@@ -141,7 +141,8 @@ class BulkUpdateNode(FilterNode):
                 merged[row_id] = (first, {**before, **row})
             positions = [position for position, _ in merged.values()]
             rows = [row for _, row in merged.values()]
-        return reader.changed_rows(rows, positions, stamp)
+        # Everybody locks rows in this order.
+        return [block.sorted_by([block.column(key)]) for block in reader.changed_rows(rows, positions, stamp)]
 
     def _parse(self, fields: Any) -> Updates:
         return parse_updates(self.binding.codec, self.binding.database.dialect, fields)

@@ -7,8 +7,6 @@ lost.
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,14 +16,13 @@ from dataflow.databases.interface import Arguments, Dialect, Executor, PairExecu
 from dataflow.databases.sessions import Runner
 from dataflow.errors import BreakerOpenError, DatabaseUnavailableError, DataFlowError, PoolTimeoutError
 from dataflow.nodes.generated.ledger import DatabaseLedger, recorded, restored
+from dataflow.nodes.generated.tries import tried_again
 from dataflow.nodes.interface import RunContext
 from dataflow.nodes.ledger import Entry, RunRecord
 
 if TYPE_CHECKING:
     from dataflow.nodes.generated.base import GeneratedNode
 
-#: Times a transaction is tried where the node says that another try may help.
-ATTEMPTS = 5
 #: What begins an output that is the row of SQLite's one statement.
 _RAW = b"R"
 
@@ -49,21 +46,19 @@ async def run_once(
         found = await ledger.find(entry)
         if found is not None:
             return await _restore(node, inputs, context, record, found)
-    attempt = 0
-    while True:
-        attempt += 1
+
+    async def attempt() -> dict[str, Any]:
         try:
             output = await _perform(node, inputs, context, record, entry)
         except DataFlowError as error:
             found = await _committed_anyway(ledger, entry, error)
-            if found is not None:
-                return await _restore(node, inputs, context, record, found)
-            if attempt >= ATTEMPTS or not node.may_succeed_again(error, inputs):
+            if found is None:
                 raise
-            await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
-        else:
-            record.written.append((ledger, entry))
-            return output
+            return await _restore(node, inputs, context, record, found)
+        record.written.append((ledger, entry))
+        return output
+
+    return await tried_again(attempt, lambda error: node.may_succeed_again(error, inputs))
 
 
 async def _committed_anyway(ledger: DatabaseLedger, entry: Entry, error: DataFlowError) -> bytes | None:

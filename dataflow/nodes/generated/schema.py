@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
 
 import sqlalchemy as sa
 
-from dataflow.databases.interface import Capabilities, Database, Dialect
-from dataflow.errors import MissingTableError, ModelError, SchemaMismatchError
+from dataflow.databases.interface import Capabilities, Database, Dialect, Transaction
+from dataflow.errors import MissingTableError, ModelError, SchemaError, SchemaMismatchError
 from dataflow.models import ModelSpec
-from dataflow.models.tables import build_table
+from dataflow.models.tables import TENANT_SETTING, build_table
 from dataflow.nodes.generated.binding import ModelBinding
 from dataflow.nodes.generated.ledger import DatabaseLedger
 from dataflow.nodes.generated.walls import warn_of_open_walls
@@ -88,6 +89,21 @@ class Schema:
         """
         reached = self._reached(spec, relations=self._may_create)
         await self._prepare(list(reached), create=self._may_create)
+
+    async def prepare_each(self) -> dict[str, SchemaError]:
+        """``prepare`` for every model that was not used yet: what is wrong, by the name of the model."""
+        wrong: dict[str, SchemaError] = {}
+        for name, binding in list(self._bindings.items()):
+            try:
+                await binding.prepare()
+            except SchemaError as error:
+                wrong[name] = error
+        return wrong
+
+    def transaction(self, tenant: str | None) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction for nodes of these models, about the rows of a tenant."""
+        walled = self._walled and self._database.dialect is Dialect.POSTGRESQL
+        return self._database.transaction({TENANT_SETTING: tenant} if walled and tenant is not None else None)
 
     async def check(self, spec: ModelSpec) -> None:
         """The same, but create nothing."""

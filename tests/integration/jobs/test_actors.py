@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dataflow import DataFlow, current_job, current_run
+from dataflow import AsyncLocalRuntime, DataFlow, WorkflowBuilder, current_job, current_run
 from dataflow.errors import InputError, JobFailedError
 from dataflow.jobs import Broker, JobQueue, JobStatus
 from tests.integration.jobs.conftest import LIMIT, Burst, Working, until
@@ -65,8 +65,6 @@ async def test_result_is_for_actors_only(app: DataFlow, burst: Burst, queue: Job
 
 
 def _two(app: DataFlow) -> Any:
-    from dataflow import WorkflowBuilder
-
     workflow = WorkflowBuilder()
     workflow.add_node("nothing", "first")
     workflow.add_node("nothing", "second")
@@ -232,3 +230,85 @@ async def test_sends_from_sync_code(app: DataFlow, broker: Broker) -> None:
 
     job = await asyncio.to_thread(quick.send, 3)
     assert job.status is JobStatus.QUEUED
+
+
+async def test_what_code_tells_of_its_progress_is_seen_while_it_runs_and_after(app: DataFlow, working: Working) -> None:
+    heard = asyncio.Event()
+    heard_thread = threading.Event()
+
+    @app.actor
+    async def count(to: int) -> None:
+        job = current_job()
+        assert job is not None
+        for number in range(to):
+            job.progress(number + 1, to, note="march \udcff.csv")
+        await heard.wait()
+        job.progress(to, note="stored")
+
+    @app.actor
+    def count_in_thread(to: int) -> None:
+        job = current_job()
+        assert job is not None
+        for number in range(to):
+            job.progress(number + 1)
+        assert heard_thread.wait(LIMIT)
+
+    jobs = {"count": await count.send_async(5_000), "count_in_thread": await count_in_thread.send_async(5_000)}
+
+    async def reports(node: str) -> list[tuple[str | None, float | None, float | None, str]]:
+        told = []
+        async for event in jobs[node].events_async(LIMIT):
+            if event.node_id is not None:
+                assert event.at is not None
+                told.append((event.state, event.done, event.total, event.note))
+                if event.done == 5_000:
+                    heard.set() if node == "count" else heard_thread.set()
+        return told
+
+    async with working(), asyncio.timeout(LIMIT):
+        loop, thread = await asyncio.gather(reports("count"), reports("count_in_thread"))
+    assert ("running", 5_000, 5_000, "march ?.csv") in loop
+    assert loop[-1] == ("done", 5_000, None, "stored")
+    assert ("running", 5_000, None, "") in thread
+    assert thread[-1] == ("done", 5_000, None, "")
+    assert len(loop) < 100, "calls are not written one by one"
+    node = (await jobs["count"].progress_async())["nodes"]["count"]
+    assert (node["state"], node["done"], node["total"], node["note"]) == ("done", 5_000, None, "stored")
+    assert node["told_at"] is not None
+
+
+async def test_progress_is_a_number_of_a_running_node(app: DataFlow, burst: Burst) -> None:
+    found: list[Any] = []
+
+    @app.actor
+    async def tell() -> None:
+        job = current_job()
+        assert job is not None
+        found.append(job)
+        for wrong in (float("inf"), float("nan"), None, "many"):
+            with pytest.raises(InputError, match="finite numbers"):
+                job.progress(wrong)  # type: ignore[arg-type]
+
+    job = await tell.send_async()
+    assert (await burst())["done"] == 1
+    assert "done" not in (await job.progress_async())["nodes"]["tell"]
+    with pytest.raises(InputError, match="none is running here"):
+        found[0].progress(1)
+
+
+async def test_a_run_within_a_job_tells_nothing_of_the_job(app: DataFlow, burst: Burst) -> None:
+    @app.actor
+    async def inner() -> None:
+        job = current_job()
+        assert job is not None
+        job.progress(1, 2)
+
+    @app.actor
+    async def outer() -> None:
+        workflow = WorkflowBuilder()
+        workflow.add_node("inner", "outer")  # a node of the same id
+        await AsyncLocalRuntime().execute_workflow_async(workflow.build())
+
+    job = await outer.send_async()
+    assert (await burst())["done"] == 1
+    assert "done" not in (await job.progress_async())["nodes"]["outer"]

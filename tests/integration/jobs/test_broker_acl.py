@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import redis
 
+from dataflow import DataFlow
 from dataflow.cli.show import describe
 from dataflow.cli.target import Target
 from dataflow.errors import BrokerUnavailableError, JobFailedError
@@ -20,6 +21,7 @@ from dataflow.jobs.fleet import read_workers
 from dataflow.jobs.listing import REGISTRIES, list_jobs
 from dataflow.jobs.prometheus import fleet_text
 from dataflow.jobs.signatures import SigningKeys
+from scheduler.scheduler import Scheduler
 from tests.integration.jobs.conftest import LIMIT, until
 from tests.servers import RedisServer
 from tests.toys import ToyApp, chain
@@ -59,11 +61,20 @@ OUTSIDE = {
         "zscore",
     },
     "worker": {"blmove", "eval", "evalsha", "ping", "subscribe"},
+    "scheduler": {"eval", "evalsha", "exec", "hgetall", "multi", "ping", "publish", "time", "zrange"},
 }
-SCRIPTS = {"producer": "dataflow/jobs/lua/[!co]*.lua dataflow/jobs/lua/cancel.lua", "worker": "worker/lua/*.lua"}
-SCRIPTS["operator"] = SCRIPTS["producer"]
-#: Their functions precede each script.
-SHARED = [ROOT / "dataflow/jobs/lua" / name for name in ("common.lua", "order.lua")]
+_JOBS, _SCHEDULES = "dataflow/jobs/lua", "dataflow/schedules/lua"
+SCRIPTS = {
+    "producer": " ".join(f"{_JOBS}/{name}.lua" for name in ("breaker", "cancel", "enqueue", "requeue")),
+    "worker": "worker/lua/*.lua dataflow/services/lua/*.lua",
+    "scheduler": f"scheduler/lua/*.lua dataflow/services/lua/*.lua {_SCHEDULES}/put.lua {_SCHEDULES}/remove.lua",
+}
+SCRIPTS["operator"] = f"{SCRIPTS['producer']} {_SCHEDULES}/[!s]*.lua"
+#: Functions that scripts use.
+SHARED = [
+    *(ROOT / _JOBS / f"{name}.lua" for name in ("common", "order", "put_job", "cancel_job")),
+    ROOT / _SCHEDULES / "schedule.lua",
+]
 
 
 def commands_of(role: str) -> set[str]:
@@ -79,7 +90,7 @@ def commands_of(role: str) -> set[str]:
     return {command.lower() for call in calls for command in re.findall(r"'([A-Z]+)'", call)}
 
 
-@pytest.mark.parametrize("role", ["producer", "worker", "operator"])
+@pytest.mark.parametrize("role", ["producer", "worker", "operator", "scheduler"])
 def test_the_rules_allow_what_is_used_and_no_more(role: str) -> None:
     allowed = set(re.findall(r" \+(\S+)", RULES[role]))
     assert allowed == commands_of(role) | OUTSIDE[role], "docs/security.md"
@@ -154,6 +165,47 @@ async def test_producers_and_workers_need_no_more(server: RedisServer) -> None:
         used = {name.removeprefix("cmdstat_").split("|")[0] for name in client.info("commandstats")}
     assert denied == set(), "what a user asked for and may not"
     assert (OUTSIDE["producer"] | OUTSIDE["worker"]) - used <= {"eval"}, "what no user asked for"
+
+
+async def test_schedulers_and_who_changes_schedules_need_no_more(server: RedisServer) -> None:
+    app = DataFlow(":memory:", name="shop", redis_url=url_for(server, "operator"))
+    begun = asyncio.Event()
+
+    @app.actor
+    async def endless() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    app.schedule(every=3_600, name="declared")(endless)
+    schedules, broker = app.schedules, Broker(url_for(server, "scheduler"))
+    worker = Worker([app], Broker(url_for(server, "worker")), WorkerOptions(grace=0.0))
+    standby, leader = Scheduler([app], broker, lock_time=0.3), Scheduler([app], broker, lock_time=0.3)
+    tasks = [asyncio.create_task(each.run()) for each in (worker, standby, leader)]
+    async with asyncio.timeout(LIMIT):
+        await schedules.add_async("often", endless, every=1, overlap="cancel_previous")
+        await begun.wait()
+        while (await schedules.get_async("often")).canceled < 2:
+            await asyncio.sleep(0.02)
+        await schedules.update_async("often", every=3_600, overlap="skip")
+        await schedules.pause_async("often")
+        await schedules.resume_async("often")
+        await schedules.run_now_async("often")
+        assert len(await schedules.list_async()) == 2
+        assert await schedules.history_async("often")
+        await schedules.remove_async("often")
+        for each in (worker, standby, leader):
+            each.stop()
+        await asyncio.gather(*tasks)
+        app.schedules._declared.clear()
+        last = Scheduler([app], broker)
+        ending = asyncio.create_task(last.run())
+        await last.started.wait()
+        last.stop()
+        await ending
+    await app.close_async()
+    await broker.close()
+    with redis.Redis.from_url(server.url) as client:
+        assert {entry["object"] for entry in client.acl_log()} - {"client|setinfo"} == set()
 
 
 @pytest.mark.parametrize("role", ["producer", "worker"])

@@ -14,7 +14,7 @@ from dataflow.jobs.listing import count_jobs, list_jobs
 from tests.integration.jobs.conftest import LIMIT, Burst, Working, until
 from tests.integration.jobs.test_broker_worker import leftovers
 from tests.toys import ToyApp, chain, ids
-from worker.link import load_script
+from worker.scripts import load_script
 
 
 def told(events: list[JobEvent]) -> list[str]:

@@ -12,9 +12,9 @@ from dataflow.jobs import Broker, JobQueue, keys
 from dataflow.jobs.metrics import Series, read_counts, since, total
 from dataflow.jobs.prometheus import fleet_text
 from dataflow.jobs.scripts import Script
+from dataflow.services.link import Link
 from tests.integration.jobs.conftest import Burst, Working
 from tests.toys import ToyApp, chain
-from worker.link import Link
 
 
 async def test_numbers_add_up_over_queues_workflows_and_workers(broker: Broker, burst: Burst) -> None:

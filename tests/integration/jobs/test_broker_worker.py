@@ -14,9 +14,9 @@ from dataflow.jobs.serializer import write_call
 from dataflow.workflows import Step, Workflow
 from tests.integration.jobs.conftest import LIMIT, Burst, Working, until
 from tests.toys import ToyApp, chain, ids
-from worker.link import load_script
 from worker.options import WorkerOptions
 from worker.recovery import Recovery
+from worker.scripts import load_script
 from worker.worker import Worker
 
 

@@ -14,10 +14,11 @@ from dataflow.jobs import Broker, Job, JobQueue, JobStatus, keys
 from dataflow.jobs.record import read_record
 from dataflow.jobs.waiting import why_waiting
 from dataflow.nodes.interface import Node, NodeSpec, Parameter, RunContext
+from dataflow.services.link import Link
 from dataflow.workflows import Step, Workflow
 from tests.integration.jobs.conftest import LIMIT, Burst, Working, until
 from tests.toys import ToyApp, chain, ids
-from worker.link import Link, load_script
+from worker.scripts import load_script
 
 
 class TurnNode(Node):

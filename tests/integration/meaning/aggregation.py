@@ -128,9 +128,9 @@ def _number(kind: FieldType, number: Fraction, operator: str, found: Sequence[An
         case Kind.FLOAT:
             if sum(abs(Fraction(value)) for value in found) > 1.6e308:
                 raise Undecided  # whether a partial sum overflows depends on the order of the rows
-            if 0 < abs(number) < 2.3e-308:
-                raise Undecided  # PostgreSQL refuses a quotient that is too small for a float
-            return float(number)
+            if 0 < abs(number) < 2.3e-308 <= max(map(abs, found)):
+                raise Undecided  # whether what is left is lost depends on the order of the rows
+            return float(number) + 0.0
         case Kind.DECIMAL:
             return scaled(half_away(number * 10**kind.scale), kind.scale)
     try:

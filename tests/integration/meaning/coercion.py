@@ -146,7 +146,7 @@ def _plain_json(value: Any, levels: int) -> Any:
 def _json_float(value: Any) -> float:
     _require(isinstance(value, float) and math.isfinite(value))
     number: float = value
-    return number
+    return number + 0.0
 
 
 _NO_TYPE = FieldType(Kind.JSON, object)

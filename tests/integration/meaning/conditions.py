@@ -6,7 +6,7 @@ import functools
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from dataflow.errors import (
     InputError,
@@ -16,7 +16,7 @@ from dataflow.errors import (
     UnknownOperatorError,
 )
 from dataflow.models import FieldSpec, Kind
-from tests.integration.meaning.coercion import Refused, Undecided, coerce_type
+from tests.integration.meaning.coercion import Refused, coerce_type
 
 Row = Mapping[str, Any]
 Fields = Mapping[str, FieldSpec]
@@ -24,8 +24,8 @@ Fields = Mapping[str, FieldSpec]
 Test = Callable[[Row], bool] | bool
 
 _GROUPS = {"$and": all, "$or": any, "$nor": lambda parts: not any(parts)}
-_ORDER = {"$gt": (1,), "$gte": (0, 1), "$lt": (-1,), "$lte": (-1, 0)}
-_PATTERNS = ("$like", "$ilike", "$contains", "$startswith", "$endswith")
+ORDER = {"$gt": (1,), "$gte": (0, 1), "$lt": (-1,), "$lte": (-1, 0)}
+PATTERNS = ("$like", "$ilike", "$contains", "$startswith", "$endswith")
 
 
 def matches(fields: Fields, conditions: Any, row: Row) -> bool:
@@ -43,57 +43,59 @@ def parse(fields: Fields, conditions: Any) -> Test:
     """A filter, checked."""
     if not isinstance(conditions, Mapping):
         raise Refused(InvalidFilterError)
-    return _all([_condition(fields, name, given) for name, given in conditions.items()])
+    return all_of([_condition(fields, name, given) for name, given in conditions.items()])
 
 
 def _condition(fields: Fields, name: Any, given: Any) -> Test:
     if name in fields:
         return _field(fields[name], given)
+    root, dot, path = name.partition(".") if isinstance(name, str) else (name, "", "")
+    if dot and root in fields and fields[root].type.kind is Kind.JSON:
+        return in_json(fields[root], path.split("."), given)
     if name == "$not":
-        return _not(parse(fields, given))
+        return negated(parse(fields, given))
     if name in _GROUPS:
         if not isinstance(given, list) or not given:
             raise Refused(InvalidFilterError)
         parts = [parse(fields, part) for part in given]
         if name == "$and":
-            return _all(parts)
-        either = _not(_all([_not(part) for part in parts]))
-        return either if name == "$or" else _not(either)
+            return all_of(parts)
+        either = negated(all_of([negated(part) for part in parts]))
+        return either if name == "$or" else negated(either)
     raise Refused(UnknownOperatorError if name.startswith("$") else UnknownFieldError)
 
 
 def _field(field: FieldSpec, given: Any) -> Test:
+    if field.type.kind is Kind.JSON:
+        return in_json(field, [], given)
     if not isinstance(given, Mapping):
         return _leaf(field, "$eq", given)
     if not given:
         raise Refused(InvalidFilterError)
     parts: list[Test] = []
     for operator, operand in given.items():
-        parts.append(_not(_field(field, operand)) if operator == "$not" else _leaf(field, operator, operand))
-    return _all(parts)
+        parts.append(negated(_field(field, operand)) if operator == "$not" else _leaf(field, operator, operand))
+    return all_of(parts)
 
 
-def _all(parts: Sequence[Test]) -> Test:
+def all_of(parts: Sequence[Test]) -> Test:
     if any(part is False for part in parts):
         return False
     tests = [part for part in parts if not isinstance(part, bool)]
     return (lambda row: all(test(row) for test in tests)) if tests else True
 
 
-def _not(part: Test) -> Test:
+def negated(part: Test) -> Test:
     return not part if isinstance(part, bool) else lambda row: not part(row)
 
 
 def _leaf(field: FieldSpec, operator: str, operand: Any) -> Test:
     """One comparison of one field."""
-    name, is_json = field.name, field.type.kind is Kind.JSON
+    name = field.name
     if operator in ("$null", "$exists"):
         if not isinstance(operand, bool):
             raise Refused(TypeMismatchError)
         return lambda row: (row[name] is None) == (operand is (operator == "$null"))
-    if is_json and operand is not None:
-        # What comparisons inside JSON mean is the subject of test_json_filters.
-        raise Undecided
     if operator in ("$eq", "$ne"):
         if isinstance(operand, list):
             raise Refused(InvalidFilterError)
@@ -106,14 +108,14 @@ def _leaf(field: FieldSpec, operator: str, operand: Any) -> Test:
         if not several:
             return operator == "$nin"
         return lambda row: any(_equal(row[name], item) for item in several) is (operator == "$in")
-    if operator in _ORDER:
+    if operator in ORDER:
         if operand is None:
             return False
         bound = _operand(field, operand)
-        return lambda row: row[name] is not None and compare(row[name], bound) in _ORDER[operator]
+        return lambda row: row[name] is not None and compare(row[name], bound) in ORDER[operator]
     if operator == "$between":
         return _between(field, operand)
-    if operator in _PATTERNS:
+    if operator in PATTERNS:
         return _pattern(field, operator, operand)
     raise Refused(UnknownOperatorError if operator.startswith("$") else InvalidFilterError)
 
@@ -131,6 +133,13 @@ def _between(field: FieldSpec, operand: Any) -> Test:
 def _pattern(field: FieldSpec, operator: str, operand: Any) -> Test:
     if field.type.kind is not Kind.STR:
         raise Refused(InvalidFilterError)
+    test = text_test(operator, operand)
+    name = field.name
+    return test and (lambda row: row[name] is not None and test(plain(row[name])))
+
+
+def text_test(operator: str, operand: Any) -> Callable[[str], bool] | Literal[False]:
+    """Whether a text matches a pattern; False where there is no pattern."""
     if operand is None:
         return False
     if not isinstance(operand, str) or "\0" in operand:
@@ -142,14 +151,108 @@ def _pattern(field: FieldSpec, operator: str, operand: Any) -> Test:
     else:
         parts = ["\\" + character for character in operand]
         parts = [*(["%"] if operator != "$startswith" else []), *parts, *(["%"] if operator != "$endswith" else [])]
-    fold = str.lower if operator == "$ilike" else str
+    fold = lower if operator == "$ilike" else str
     expression = "".join({"%": ".*", "_": "."}.get(part) or re.escape(fold(part[-1])) for part in parts)
-    name = field.name
+    return lambda text: re.fullmatch(expression, fold(text), re.DOTALL) is not None
 
-    def test(row: Row) -> bool:
-        return row[name] is not None and re.fullmatch(expression, fold(plain(row[name])), re.DOTALL) is not None
+
+def lower(text: str) -> str:
+    """Lower case, in which all sigmas are one."""
+    return text.lower().replace("ς", "σ")
+
+
+def in_json(field: FieldSpec, parts: Sequence[str], given: Any) -> Test:
+    """A condition on a place in a JSON field; without parts, on the whole document."""
+    if not isinstance(given, Mapping):
+        return _json_leaf(field, parts, "$eq", given)
+    if not given:
+        raise Refused(InvalidFilterError)
+    tests: list[Test] = []
+    for name, operand in given.items():
+        if name == "$not":
+            tests.append(negated(in_json(field, parts, operand)))
+        elif name.startswith("$"):
+            tests.append(_json_leaf(field, parts, name, operand))
+        else:
+            tests.append(in_json(field, [*parts, *name.split(".")], operand))
+    return all_of(tests)
+
+
+def _json_leaf(field: FieldSpec, parts: Sequence[str], operator: str, operand: Any) -> Test:
+    """One comparison of one place: what is not of the operand's type is unequal to it, and nothing is null."""
+    test = _value_test(operator, operand)
+    asks_for_null = operator in ("$null", "$exists") or (operand is None and operator in ("$eq", "$ne"))
+    if not parts and field.type.python is not object and not asks_for_null:
+        raise Refused(InvalidFilterError)
+    return test if isinstance(test, bool) else lambda row: test(_place(row[field.name], parts))
+
+
+def _place(document: Any, parts: Sequence[str]) -> Any:
+    for part in parts:
+        if part.isdigit():
+            document = document[int(part)] if isinstance(document, list) and int(part) < len(document) else None
+        else:
+            document = document.get(part) if isinstance(document, dict) else None
+    return document
+
+
+def _value_test(operator: str, operand: Any) -> Callable[[Any], bool] | bool:
+    if operator in ("$null", "$exists"):
+        if not isinstance(operand, bool):
+            raise Refused(TypeMismatchError)
+        return lambda value: (value is None) == (operand is (operator == "$null"))
+    if operator in ("$eq", "$ne"):
+        wanted = _scalar(operand)
+        return lambda value: (_scalar_of(value) == wanted) is (operator == "$eq")
+    if operator in ("$in", "$nin"):
+        if not isinstance(operand, list):
+            raise Refused(TypeMismatchError)
+        several = [_scalar(item) for item in operand]
+        if not several:
+            return operator == "$nin"
+        return lambda value: (_scalar_of(value) in several) is (operator == "$in")
+    if operator in ORDER:
+        return operand is not None and _json_order([(operand, ORDER[operator])])
+    if operator == "$between":
+        if not isinstance(operand, list) or len(operand) != 2:
+            raise Refused(InvalidFilterError)
+        limits = [(limit, signs) for limit, signs in zip(operand, [(0, 1), (-1, 0)], strict=True) if limit is not None]
+        test = _json_order(limits)
+        return len(limits) == 2 and test
+    if operator in PATTERNS:
+        matching = text_test(operator, operand)
+        return matching and (lambda value: isinstance(value, str) and matching(value))
+    raise Refused(UnknownOperatorError)
+
+
+def _json_order(limits: Sequence[tuple[Any, tuple[int, ...]]]) -> Callable[[Any], bool]:
+    bounds = [(_scalar(limit), signs) for limit, signs in limits]
+    kinds = {kind for (kind, _), _ in bounds}
+    if "bool" in kinds or len(kinds) > 1:
+        raise Refused(InvalidFilterError)
+
+    def test(value: Any) -> bool:
+        kind, number = _scalar_of(value)
+        return kind in kinds and all(compare(number, bound) in signs for (_, bound), signs in bounds)
 
     return test
+
+
+def _scalar(operand: Any) -> tuple[str, Any]:
+    if not (operand is None or isinstance(operand, str | bool | int | float)):
+        raise Refused(InvalidFilterError)
+    return _scalar_of(operand)
+
+
+def _scalar_of(value: Any) -> tuple[str, Any]:
+    """A JSON value and what it is; numbers are doubles. What is neither text, number nor flag is equal to nothing."""
+    if isinstance(value, bool):
+        return "bool", value
+    if isinstance(value, int | float):
+        return "number", float(value)
+    if isinstance(value, dict | list):
+        return "several", object()
+    return "null" if value is None else "text", value
 
 
 def _operand(field: FieldSpec, operand: Any) -> Any:

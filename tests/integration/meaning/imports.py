@@ -9,16 +9,21 @@ from typing import Any
 from dataflow.errors import InputError, MissingParameterError
 from tests.integration.meaning.changes import Change, parse_changes, touch
 from tests.integration.meaning.coercion import Refused, Undecided
+from tests.integration.meaning.conditions import plain
 from tests.integration.meaning.table import Inputs, Result, Table
 
 
-@dataclass
+@dataclass(eq=False)
 class Candidate:
     """A row of the input, or several that have the same key."""
 
     given: dict[str, Any]
     positions: list[int]
     row: dict[str, Any] = field(default_factory=dict)
+
+    def values(self, names: Sequence[str]) -> list[Any]:
+        """What it has in these fields."""
+        return [self.row.get(name) for name in names]
 
 
 class Imports(Table):
@@ -124,12 +129,24 @@ class Imports(Table):
             _note(tally, candidate, there)
             if update:
                 changed[there] = self._updated(there, candidate, key, only)
-        shapes = {tuple(candidate.row.get(name) is None for name in key) for candidate in new}
-        shapes |= {tuple(sorted(candidate.given)) for candidate in new if update}
-        if self.spec.primary_key.generated and len(shapes) > 1:
-            raise Undecided  # they are written kind by kind, and get their ids in that order
+        ordered = self._in_writing_order(candidates, key, apart=update)
+        new = [candidate for candidate in ordered if candidate in new]
         self._write(new, changed, tally, update=update, go_on=go_on)
         return tally
+
+    def _in_writing_order(self, rows: Sequence[Candidate], key: Sequence[str], *, apart: bool) -> list[Candidate]:
+        """The order in which new rows get their ids: rows that give the same fields together, by their keys. A None in
+        a key is like no other value, and has no place in an order: such rows come last.
+        """
+        kinds: dict[frozenset[str], list[Candidate]] = {}
+        for row in rows:
+            kinds.setdefault(frozenset([*row.given, *key]) if apart else frozenset(), []).append(row)
+        ordered: list[Candidate] = []
+        for kind in kinds.values():
+            keyed = [row for row in kind if None not in row.values(key)]
+            ordered += sorted(keyed, key=lambda row: [plain(value) for value in row.values(key)])
+            ordered += [row for row in kind if None in row.values(key)]
+        return ordered
 
     def _write(
         self,

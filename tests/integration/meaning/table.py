@@ -53,7 +53,7 @@ class Table:
             elif item.required:
                 raise Refused(MissingParameterError)
             else:
-                row[item.name] = item.new_default()
+                row[item.name] = coerce(item, item.new_default())
         managed = {"version": 1, "deleted_at": None, "created_at": self.now, "updated_at": self.now}
         return {**row, **{name: managed[name] for name in self.spec.features.managed}}
 

@@ -125,7 +125,7 @@ def picks(draw: st.DrawFn, model: Model, pools: Pools) -> dict[str, Any]:
 def singles(draw: st.DrawFn, model: Model, pools: Pools) -> Step:
     """A node for one row."""
     spec = model.spec
-    operation = draw(st.sampled_from(["Create", "Read", "Update", "Update", "Update", "Delete", "Upsert", "Upsert"]))
+    operation = draw(st.sampled_from(["Create", "Read", "Update", "Update", "Update", "Delete", *["Upsert"] * 4]))
     if operation == "Create":
         return Step("Create", draw(rows(spec, pools)))
     if operation == "Upsert":

@@ -14,14 +14,16 @@ from tests.integration.meaning.tasks import Play, plays
 
 #: Plays of one seed: past its first ten examples Hypothesis varies those it has had, and a new seed finds more.
 PLAYS = 10
+#: Known seeds, so that a run that nobody watches is the same every time.
+SEEDS = range(16)
 
 
 def seeds() -> Sequence[int]:
-    """Known ones, so that a run that nobody watches is the same every time; others for the long profile."""
+    """SEEDS; for the long profile others every time."""
     wanted = os.environ.get("DATAFLOW_MEANING_SEEDS")
     if wanted:
         return [int(number) for number in wanted.split(",")]
-    return random.sample(range(10**9), 1_000) if settings.get_current_profile_name() == LONG else range(16)
+    return random.sample(range(10**9), 1_000) if settings.get_current_profile_name() == LONG else SEEDS
 
 
 @pytest.mark.timeout(600)  # the time that shrinking takes

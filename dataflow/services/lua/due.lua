@@ -1,13 +1,16 @@
 -- Queue scheduled jobs whose time has come. A queue that RQ's own scheduler looks after is left to it.
--- Touches, for each queue: rq:scheduler-lock:QUEUE, rq:scheduled:QUEUE, rq:queue:QUEUE, rq:job:ID of those due.
--- ARGV: text of now, most jobs to move per queue, queues…
+-- Touches rq:queues and, for each queue: rq:scheduler-lock:QUEUE, rq:scheduled:QUEUE, rq:queue:QUEUE, rq:job:ID of those due.
+-- ARGV: text of now, most jobs to move per queue, queues… (none: all that there are)
 -- Returns {jobs moved, milliseconds until the next is due or -1}.
 
 local at, most = ARGV[1], tonumber(ARGV[2])
 local t = now()
 local moved, next_due = 0, nil
-for i = 3, #ARGV do
-  local queue = ARGV[i]
+local queues = { unpack(ARGV, 3) }
+if #queues == 0 then
+  for _, key in ipairs(call('SMEMBERS', P .. ':queues')) do queues[#queues + 1] = string.sub(key, #P + 8) end
+end
+for _, queue in ipairs(queues) do
   local scheduled = P .. ':scheduled:' .. queue
   if call('EXISTS', P .. ':scheduler-lock:' .. queue) == 0 then
     for _, id in ipairs(call('ZRANGEBYSCORE', scheduled, '-inf', t, 'LIMIT', 0, most)) do

@@ -1,4 +1,4 @@
-"""Service: the contract of everything that a worker does in the background."""
+"""Service: the contract of everything that a process does in the background."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NOTICE = 0.5
 
 
 class Service(ABC):
-    """One task that runs from ``start()`` until ``stop()``. One that ends by itself with an error ends the worker."""
+    """One task that runs from ``start()`` until ``stop()``. One that ends by itself with an error ends the process."""
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None

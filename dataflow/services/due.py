@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 from dataflow.errors import BrokerUnavailableError
+from dataflow.jobs.scripts import Script
 from dataflow.jobs.times import now_text
-from worker.link import Link, load_script, pause
-from worker.service import Service
+from dataflow.services.link import Link, pause
+from dataflow.services.service import Service
 
-_DUE = load_script("due")
+_DUE = Script(Path(__file__).parent / "lua" / "due.lua")
 
 #: Jobs moved in one call and queue, at most.
 MOST = 1_000
@@ -23,14 +25,14 @@ SHORTEST_WAIT = 0.005
 class Due(Service):
     """Moves scheduled jobs (delayed ones, and retries with an interval) to their queues, by the clock of the server.
 
-    Any number of workers may do so at once. Queues that RQ's own scheduler serves are left to it.
+    Any number of processes may do so at once. Queues that RQ's own scheduler serves are left to it.
 
     Args:
         link: The connection.
-        queues: Names of the queues.
+        queues: Names of the queues; none for all that there are.
     """
 
-    def __init__(self, link: Link, queues: Sequence[str]) -> None:
+    def __init__(self, link: Link, queues: Sequence[str] = ()) -> None:
         super().__init__()
         self._link = link
         self._queues = queues

@@ -1,4 +1,4 @@
-"""Link: the worker's connection to Redis, and what happens when it breaks."""
+"""Link: the connection of a process to Redis, and what happens when it breaks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import random
 import re
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
@@ -29,7 +28,7 @@ from dataflow.errors import BrokerUnavailableError
 from dataflow.jobs.broker import REPLY_TIMEOUT, Broker, is_denied, unavailable
 from dataflow.jobs.scripts import Argument, Script
 
-logger = logging.getLogger("dataflow.worker")
+logger = logging.getLogger("dataflow.services")
 
 _PASSING = (
     ConnectionError,
@@ -52,22 +51,16 @@ def passes(error: Exception) -> bool:
     return isinstance(error, ResponseError) and _PASSING_CODES.search(str(error)) is not None
 
 
-_LUA = Path(__file__).parent / "lua"
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 2.0
 
 
-def load_script(name: str) -> Script:
-    """A script of the worker."""
-    return Script(_LUA / f"{name}.lua")
-
-
 class Link:
-    """A worker's connection to Redis. It is opened once, and reconnects by itself.
+    """A process's connection to Redis. It is opened once, and reconnects by itself.
 
     Args:
         broker: Where the queues live.
-        logs: Whether it says that the server is away, and that it is back; one of a worker's connections does.
+        logs: Whether it says that the server is away, and that it is back; one of a process's connections does.
     """
 
     def __init__(self, broker: Broker, *, logs: bool = True) -> None:

@@ -1,0 +1,72 @@
+"""Which schedules a command is about: those of an application, in its broker or another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from dataflow.cli.loading import load_apps
+from dataflow.errors import ConfigurationError, InputError, did_you_mean
+from dataflow.jobs import Broker
+from dataflow.schedules import Schedules
+
+T = TypeVar("T")
+
+
+class Place:
+    """The instances whose schedules a command is about, each with its broker.
+
+    Args:
+        target: Name of the application, which knows its workflows, its signing keys and its name.
+        url: The broker's URL; default the application's.
+        instance: Name of one instance.
+
+    Raises:
+        ConfigurationError: The application is not named or cannot be loaded, or no broker is named.
+        InputError: It has no such instance.
+    """
+
+    def __init__(self, target: str | None, url: str | None, instance: str | None) -> None:
+        if target is None:
+            raise ConfigurationError(
+                "Schedules belong to an application.", hint="Give --app app:db, or set DATAFLOW_APP."
+            )
+        found = {one.name: one for one in load_apps(target)}
+        if instance is not None and instance not in found:
+            raise InputError(f"{target} has no instance {instance!r}.", hint=did_you_mean(instance, found))
+        self._brokers: list[Broker] = []
+        self.all: list[Schedules] = []
+        for name, one in found.items():
+            if instance in (None, name):
+                named = one.settings.broker_url(url)
+                if named is None:
+                    raise ConfigurationError(
+                        "No broker is named.", hint="Give --redis-url redis://host:6379/0, or set REDIS_URL."
+                    )
+                self._brokers.append(Broker(named))
+                self.all.append(one.schedules.in_broker(self._brokers[-1]))
+
+    @property
+    def one(self) -> Schedules:
+        """Those of the one instance that the command is about.
+
+        Raises:
+            InputError: There are several.
+        """
+        if len(self.all) > 1:
+            names = ", ".join(one.owner for one in self.all)
+            raise InputError(f"The application has several instances: {names}.", hint="Name one with --instance.")
+        return self.all[0]
+
+    def run(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Run a command's work to its end, then disconnect."""
+
+        async def main() -> T:
+            try:
+                return await work()
+            finally:
+                for broker in self._brokers:
+                    await broker.close()
+
+        return asyncio.run(main())

@@ -1,0 +1,1 @@
+"""What the processes share: the contract of a service, a connection that lasts, and jobs whose time has come."""
