@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from dataflow.cli.loading import load_apps
+from dataflow.cli.processes import log_at
 from dataflow.errors import ConfigurationError
 from dataflow.loop_thread import new_event_loop
 
@@ -58,7 +58,7 @@ def capture(
     from dataflow.events.service import CaptureService
     from dataflow.events.trimming import Trimmer
 
-    _log(log_level)
+    log_at(log_level)
     apps = load_apps(app)
     trimmer = Trimmer(max_age=max_age * 3600, max_length=max_length)
     services = [CaptureService(item, mechanism=mechanism, trimmer=trimmer) for item in apps]
@@ -130,11 +130,3 @@ async def _run(services: Sequence[CaptureService]) -> None:
         waits[0].cancel()
         for service in services:
             await service.stop()
-
-
-def _log(level: str) -> None:
-    number = logging.getLevelNamesMapping().get(level.upper())
-    if number is None:
-        raise ConfigurationError(f"The log level {level!r} is unknown.", hint="debug, info, warning or error.")
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("dataflow").setLevel(number)
