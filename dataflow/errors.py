@@ -36,6 +36,9 @@
     │   ├── RecordNotFoundError         DF-703
     │   ├── MultipleRecordsError        DF-704  a filter for one row matched several
     │   └── VersionConflictError        DF-705  the row has changed since it was read
+    ├── EventError                      DF-850
+    │   └── CaptureError                DF-851  changes cannot be captured any more, and why
+    │       └── LostPositionError       DF-852  the database's log does not hold what comes next
     ├── BreakerOpenError                DF-900  a dependency did not answer lately, and is not called for now
     └── JobError                        DF-800
         ├── BrokerUnavailableError      DF-801
@@ -293,6 +296,24 @@ class BreakerOpenError(DataFlowError):
     def retry_after(self) -> float:
         """Seconds until a call may go through."""
         return float(self.context.get("retry_after", 0.0))
+
+
+class EventError(DataFlowError):
+    """Base of what change events raise."""
+
+    code = "DF-850"
+
+
+class CaptureError(EventError):
+    """Changes of the database cannot be captured any more."""
+
+    code = "DF-851"
+
+
+class LostPositionError(CaptureError):
+    """The database's log does not hold, or not any more, what comes after a position: events are missing."""
+
+    code = "DF-852"
 
 
 class JobError(DataFlowError):
