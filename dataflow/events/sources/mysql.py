@@ -12,8 +12,10 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import UTC, datetime
+
+import msgspec
 
 from dataflow.databases import DatabaseOptions
 from dataflow.databases.mysql_errors import code_of
@@ -32,6 +34,8 @@ LOG = logging.getLogger("dataflow.events")
 
 #: The table that marks are written into, a row for each owner.
 MARKS = "dataflow_binlog_marks"
+#: The table of messages of the application.
+OUTBOX = "dataflow_outbox"
 #: Changes in a chunk, at most.
 CHUNK_CHANGES = 1_000
 #: Seconds after which a chunk without changes tells how far the log was read.
@@ -56,19 +60,20 @@ class BinlogSource:
     """A source that reads the binary log.
 
     Args:
-        url: URL of the database.
-        tables: Tables to capture, and their models; None where there is none: values are then the driver's.
-        owner: Whose capture it is: the DataFlow instance's name.
+        url: The app's own database URL.
+        owner: Name of the DataFlow instance.
+        models: Whose tables to capture.
         options: TLS, times to wait and the like; what the URL says of them wins.
     """
 
     mechanism = "binlog"
 
     def __init__(
-        self, url: str, tables: Mapping[str, ModelSpec | None], *, owner: str, options: DatabaseOptions | None = None
+        self, url: str, owner: str, models: Sequence[ModelSpec], options: DatabaseOptions | None = None
     ) -> None:
-        self._url, self._options = url, options
-        self._tables, self._owner = dict(tables), owner
+        self._url, self._options, self._owner = url, options, owner
+        self._models = {spec.table_name: spec for spec in models}
+        self._captured = (*self._models, OUTBOX, MARKS)
         self._facts: dict[str, list[ColumnFacts]] = {}
         self._readers: dict[bytes, RowReader] = {}
         self._identity: str | None = None
@@ -76,7 +81,7 @@ class BinlogSource:
     async def probe(self) -> list[Finding]:
         """See Source."""
         async with await self._connect() as connection:
-            return await probe(connection, list(self._tables))
+            return await probe(connection, list(self._models))
 
     async def prepare(self) -> None:
         """Make the table of marks."""
@@ -162,7 +167,7 @@ class BinlogSource:
         if not self._facts:
             await self._learn()
         reader = LogReader()
-        transactions = TransactionReader(connection.database, [*self._tables, MARKS])
+        transactions = TransactionReader(connection.database, self._captured)
         file, offset = split_position(begin)
         idle: Transaction | None = None
         told = time.monotonic()
@@ -209,11 +214,16 @@ class BinlogSource:
             mark: str | None = None
             moment = _moment(transaction.timestamp)
             found = False
-            async for change in self._changes(transaction, spool):
-                found = True
+            async for logged in self._changes(transaction, spool):
+                found, change = True, logged
                 if change.table == MARKS:
                     mark = self._token(change) or mark
                     continue
+                if change.table == OUTBOX:
+                    message = _message(change)
+                    if message is None:
+                        continue
+                    change = message
                 if index >= skip:
                     if len(batch) == CHUNK_CHANGES:
                         yield Chunk(transaction.position, first, batch, False, transaction.id, moment)
@@ -237,7 +247,8 @@ class BinlogSource:
                 await self._learn()
             op = Op.TRUNCATE if transaction.statement.meaning is Meaning.TRUNCATE else Op.SCHEMA
             for table in dict.fromkeys(transaction.tables):
-                yield RowChange(op, table)
+                if table in self._models:
+                    yield RowChange(op, table)
         readers: dict[bytes, RowReader] = {}
         for event in spool.events():
             if event.type == EventType.TABLE_MAP:
@@ -252,7 +263,7 @@ class BinlogSource:
         if not table_map.is_full and table not in self._facts:
             await self._learn()
         columns = columns_of(table_map, self._facts.get(table, ()))
-        reader = self._readers[body[8:]] = RowReader(table, columns, self._tables.get(table))
+        reader = self._readers[body[8:]] = RowReader(table, columns, self._models.get(table))
         return reader
 
     async def _learn(self) -> None:
@@ -275,7 +286,7 @@ class BinlogSource:
             files = await _files(connection)
             file, offset = split_position(position) if position is not None else (min(files), _FIRST)
             reader = LogReader()
-            transactions = TransactionReader(connection.database, [*self._tables, MARKS], wanted=xid)
+            transactions = TransactionReader(connection.database, self._captured, wanted=xid)
             async with contextlib.aclosing(connection.events(await _file(connection, file), offset)) as stream:
                 async for raw in stream:
                     event = reader.read(raw)
@@ -316,6 +327,14 @@ class BinlogSource:
 
     async def _connect(self) -> ReplicationConnection:
         return await ReplicationConnection.open(self._url, self._options)
+
+
+def _message(change: RowChange) -> RowChange | None:
+    """The message that a row of the outbox holds; None where it is another kind of row, or was removed."""
+    row = change.after
+    if change.op is not Op.CREATE or row is None or row["op"] != "m":
+        return None
+    return RowChange(Op.MESSAGE, row["name"], None, msgspec.json.decode(row["row_after"] or "null"))
 
 
 def _moment(timestamp: int) -> datetime:

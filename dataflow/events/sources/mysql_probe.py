@@ -39,8 +39,9 @@ async def probe(connection: ReplicationConnection, tables: Sequence[str]) -> lis
             )
         ]
     findings = list(_settings(values))
-    findings += await _privileges(connection)
-    findings += await _filters(connection)
+    missing = await _privileges(connection)
+    # Without the privileges the server does not say which databases it logs.
+    findings += missing or await _filters(connection)
     findings += await _cascades(connection, tables)
     return findings
 
