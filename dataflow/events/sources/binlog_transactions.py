@@ -149,10 +149,15 @@ class TransactionReader:
             raise CaptureError(problem, hint=hint)
         return None
 
-    def _begin(self, event: LogEvent) -> None:
+    def close(self) -> None:
+        """Let go of a transaction that is not whole."""
         if self._open is not None:
-            # The server crashed while it wrote it, and did not commit it.
             self._open.spool.close()
+            self._open = None
+
+    def _begin(self, event: LogEvent) -> None:
+        # One that is still open was not committed: the server crashed while it wrote it.
+        self.close()
         gtid = read_gtid(event)
         self._open, self._alone, self._begun = Transaction(event.position, gtid.text), gtid.alone, False
         self._maps.clear()

@@ -123,8 +123,9 @@ class BinlogSource:
                 connection = await self._connect()
                 await self._check(connection)
                 if place is None and start is None:
-                    start = await _end_of_log(connection)
+                    end = await _end_of_log(connection)
                     await self.mark(f"{_START}{secrets.token_hex(8)}")
+                    start = end
                 begin = start if place is None else place.position
                 assert begin is not None
                 async with contextlib.aclosing(self._read(connection, begin, place)) as chunks:
@@ -172,7 +173,10 @@ class BinlogSource:
         idle: Transaction | None = None
         told = time.monotonic()
         at_start = True
-        async with contextlib.aclosing(connection.events(await _file(connection, file), offset)) as stream:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(transactions.close)
+            name = await _file(connection, file)
+            stream = await stack.enter_async_context(contextlib.aclosing(connection.events(name, offset)))
             async for raw in stream:
                 event = reader.read(raw)
                 if event is None:
@@ -208,7 +212,7 @@ class BinlogSource:
         try:
             if transaction.xid is not None:
                 prepared = transactions.prepared.pop(transaction.xid, None)
-                spool = await self._prepared(transaction.xid, prepared)
+                spool = await self._prepared(transaction.xid, prepared, transaction.position)
             first = index = 0
             batch: list[RowChange] = []
             mark: str | None = None
@@ -280,26 +284,40 @@ class BinlogSource:
             text = declared if kind in ("enum", "set") else declared.lower()
             self._facts.setdefault(table, []).append(ColumnFacts(name, text, charset))
 
-    async def _prepared(self, xid: Xid, position: int | None) -> Spool:
-        """Changes of a prepared transaction that is committed now: they are in the log where it was prepared."""
-        async with await self._connect() as connection:
-            files = await _files(connection)
-            file, offset = split_position(position) if position is not None else (min(files), _FIRST)
-            reader = LogReader()
-            transactions = TransactionReader(connection.database, self._captured, wanted=xid)
-            async with contextlib.aclosing(connection.events(await _file(connection, file), offset)) as stream:
-                async for raw in stream:
-                    event = reader.read(raw)
-                    if event is None or event.type in _HEARTBEATS:
-                        if event is not None:
-                            break
-                        continue
-                    if (found := transactions.read(event)) is not None:
-                        return found.spool
-        raise LostPositionError(
-            "A prepared transaction (XA) was committed that is no longer in the binary log.",
-            hint="Take a snapshot of the tables that it changed.",
-        )
+    async def _prepared(self, xid: Xid, position: int | None, before: int) -> Spool:
+        """Changes of a prepared transaction that is committed now: they are in the log where it was prepared.
+
+        Args:
+            xid: Its name.
+            position: Where it was prepared, where that was seen; else the log is searched from its beginning.
+            before: Where it is committed. Names are used again: of several the last one counts.
+        """
+        found: Transaction | None = None
+        async with contextlib.AsyncExitStack() as stack:
+            connection = await stack.enter_async_context(await self._connect())
+            file, offset = split_position(position or 0)
+            name = await _file(connection, file) if position else min((await _files(connection)).values())[0]
+            reader, transactions = LogReader(), TransactionReader(connection.database, self._captured, wanted=xid)
+            stack.callback(transactions.close)
+            stream = await stack.enter_async_context(contextlib.aclosing(connection.events(name, offset or _FIRST)))
+            async for raw in stream:
+                event = reader.read(raw)
+                if event is None or event.type in _HEARTBEATS:
+                    continue
+                if event.position >= before:
+                    break
+                if (latest := transactions.read(event)) is not None:
+                    if found is not None:
+                        found.spool.close()
+                    found = latest
+                    if position:
+                        break
+        if found is None:
+            raise LostPositionError(
+                "A prepared transaction (XA) was committed that is no longer in the binary log.",
+                hint="Take a snapshot of the tables that it changed.",
+            )
+        return found.spool
 
     def _token(self, change: RowChange) -> str | None:
         row = change.after
