@@ -47,6 +47,8 @@ FIRST_PAUSE, LAST_PAUSE = 0.05, 5.0
 _FIRST = 4
 #: The server's codes for a log that it does not have, or cannot read.
 _LOST = {1236, 1220}
+#: The server's code for a stream that somebody ended with KILL.
+_ENDED = {1317}
 #: A mark that only makes the log begin to move.
 _START = "start:"
 _HEARTBEATS = (EventType.HEARTBEAT, EventType.HEARTBEAT_V2)
@@ -150,6 +152,8 @@ class BinlogSource:
 
     def _raise_unless_lost(self, connection: ReplicationConnection | None, error: Exception) -> None:
         """Raise what connecting again does not mend."""
+        if code_of(error) in _ENDED:
+            return
         if code_of(error) in _LOST:
             raise LostPositionError(
                 f"The server does not have the binary log that comes next: {error.args[-1]}.",

@@ -18,7 +18,7 @@ import pytest
 
 from dataflow.databases import Database, DatabaseOptions, open_database
 from dataflow.databases.mysql_replication import ReplicationConnection
-from dataflow.errors import LostPositionError
+from dataflow.errors import DatabaseError, LostPositionError
 from dataflow.events.envelope import Op
 from dataflow.events.sources.interface import Chunk, Place, RowChange
 from dataflow.events.sources.mysql import CHUNK_CHANGES, BinlogSource
@@ -287,32 +287,42 @@ async def test_from_any_place_on_the_same_comes_again(capture: Capture, database
 
 
 async def test_a_killed_server(server: MariaDBServer, capture: Capture, database: Database) -> None:
-    told = asyncio.Event()
+    enough = asyncio.Event()
     written: list[int] = []
 
-    async def write() -> None:
-        for number in itertools.count(1):
-            try:
+    async def write(first: int) -> None:
+        with contextlib.suppress(DatabaseError):
+            for number in itertools.count(first, 3):
                 await database.execute("INSERT INTO orders VALUES (%s, 'open', NULL)", (number,))
-            except Exception:
-                return
-            written.append(number)
-            if len(written) == 30:
-                told.set()
+                written.append(number)
+                if len(written) == 60:
+                    enough.set()
 
-    writer = asyncio.create_task(write())
+    writers = [asyncio.create_task(write(first)) for first in (1, 2, 3)]
     async with asyncio.timeout(PATIENCE):
-        await told.wait()
+        await enough.wait()
     server.kill()
-    await writer
+    await asyncio.gather(*writers)
     server.start()
-    await database.execute("INSERT INTO orders VALUES (0, 'open', NULL)")
+    await database.execute("INSERT INTO orders VALUES (1000000, 'open', NULL)")
 
-    changes = await capture.changes()
+    told = [change.after["id"] for change in await capture.changes() if change.after]
     left = [row[0] for row in await database.fetch_all("SELECT id FROM orders ORDER BY id")]
-    assert [change.after["id"] for change in changes if change.after][-1] == 0
-    assert sorted(change.after["id"] for change in changes if change.after) == left
+    assert sorted(told) == left
+    assert told[-1] == 1_000_000
     assert set(written) <= set(left)
+
+
+async def test_a_stream_that_is_ended_goes_on(capture: Capture, database: Database) -> None:
+    await database.execute("INSERT INTO orders VALUES (1, 'open', NULL)")
+    await capture.until(lambda capture: capture.chunks[-1].changes)
+    streams = "SELECT id FROM information_schema.processlist WHERE command = 'Binlog Dump' ORDER BY id DESC LIMIT 1"
+    ((stream,),) = await database.fetch_all(streams)
+    await database.execute(f"KILL {stream}")
+    await database.execute("INSERT INTO orders VALUES (2, 'open', NULL)")
+    assert rows(await capture.changes()) == [("c", None, 1), ("c", None, 2)]
+    ((another,),) = await database.fetch_all(streams)
+    assert another != stream
 
 
 async def test_ddl_while_running(capture: Capture, database: Database) -> None:
@@ -331,6 +341,23 @@ async def test_ddl_while_running(capture: Capture, database: Database) -> None:
         RowChange(Op.SCHEMA, "orders"),
         RowChange(Op.TRUNCATE, "orders"),
     ]
+
+
+@pytest.mark.parametrize("metadata", ["FULL", "NO_LOG"])
+async def test_changes_from_before_a_ddl(capture: Capture, database: Database, metadata: str) -> None:
+    place = Place(capture.chunks[-1].position, 0)
+    await capture.stop()
+    await database.execute(f"SET GLOBAL binlog_row_metadata = '{metadata}'")
+    await database.execute("INSERT INTO orders VALUES (1, 'open', NULL)")
+    await database.execute("ALTER TABLE orders DROP COLUMN note")
+    await database.execute("SET GLOBAL binlog_row_metadata = 'FULL'")
+    late = Capture(BinlogSource(_url_of(capture), "shop", [ORDER]), place)
+    if metadata == "FULL":
+        assert (await late.changes())[0].after == {"id": 1, "status": "open", "note": None}
+    else:
+        with pytest.raises(LostPositionError, match="before its columns were changed"):
+            await late.changes()
+    await late.stop()
 
 
 async def test_what_was_rolled_back_is_not_told(capture: Capture, database: Database) -> None:
