@@ -36,10 +36,10 @@
     │   ├── RecordNotFoundError         DF-703
     │   ├── MultipleRecordsError        DF-704  a filter for one row matched several
     │   └── VersionConflictError        DF-705  the row has changed since it was read
-    ├── EventError                      DF-850
-    │   └── CaptureError                DF-851  changes cannot be captured any more, and why
-    │       └── LostPositionError       DF-852  the database's log does not hold what comes next
     ├── BreakerOpenError                DF-900  a dependency did not answer lately, and is not called for now
+    ├── EventError                      DF-850
+    │   └── CaptureError                DF-851  change events cannot be captured, and why
+    │       └── LostPositionError       DF-852  the database's log does not reach back to where capture stood
     └── JobError                        DF-800
         ├── BrokerUnavailableError      DF-801
         ├── PayloadError                DF-802  a job's payload cannot be read
@@ -298,24 +298,6 @@ class BreakerOpenError(DataFlowError):
         return float(self.context.get("retry_after", 0.0))
 
 
-class EventError(DataFlowError):
-    """Base of what change events raise."""
-
-    code = "DF-850"
-
-
-class CaptureError(EventError):
-    """Changes of the database cannot be captured any more."""
-
-    code = "DF-851"
-
-
-class LostPositionError(CaptureError):
-    """The database's log does not hold, or not any more, what comes after a position: events are missing."""
-
-    code = "DF-852"
-
-
 class JobError(DataFlowError):
     code = "DF-800"
 
@@ -346,6 +328,18 @@ class JobFailedError(JobError):
 
 class JobCanceledError(JobError):
     code = "DF-806"
+
+
+class EventError(DataFlowError):
+    code = "DF-850"
+
+
+class CaptureError(EventError):
+    code = "DF-851"
+
+
+class LostPositionError(CaptureError):
+    code = "DF-852"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -24,7 +24,7 @@ from dataflow.databases.mysql_errors import code_of
 from dataflow.databases.mysql_session import MySQLSession, read_version
 from dataflow.databases.mysql_text import literals
 from dataflow.databases.options import DatabaseOptions
-from dataflow.databases.url import parse_url
+from dataflow.databases.url import DatabaseURL, parse_url
 
 #: Seconds between signs of life that the server gives while nothing is written.
 HEARTBEAT_SECONDS = 1.0
@@ -57,13 +57,13 @@ class ReplicationConnection:
         self._session = session
 
     @classmethod
-    async def open(cls, url: str, options: DatabaseOptions | None = None) -> Self:
-        """Connect to the server of a database URL.
+    async def open(cls, url: str | DatabaseURL, options: DatabaseOptions | None = None) -> Self:
+        """Connect to the server of a database URL, as it is written or read.
 
         Raises:
             DatabaseUnavailableError: It cannot be reached, or refuses us.
         """
-        parsed = parse_url(url)
+        parsed = parse_url(url) if isinstance(url, str) else url
         overrides: dict[str, Any] = {**parsed.overrides, "mysql_driver": "aiomysql"}
         connector = MySQLConnector(parsed, replace(options or DatabaseOptions(), **overrides))
         return cls(connector, await connector.connect())

@@ -20,6 +20,7 @@ import msgspec
 from dataflow.databases import DatabaseOptions
 from dataflow.databases.mysql_errors import code_of
 from dataflow.databases.mysql_replication import ReplicationConnection
+from dataflow.databases.url import DatabaseURL
 from dataflow.errors import CaptureError, DatabaseUnavailableError, DataFlowError, LostPositionError
 from dataflow.events.envelope import Op
 from dataflow.events.sources.binlog import BEGINNINGS, EventType, LogReader, file_number, split_position
@@ -62,7 +63,7 @@ class BinlogSource:
     """A source that reads the binary log.
 
     Args:
-        url: The app's own database URL.
+        url: The app's own database URL, as it is written or read.
         owner: Name of the DataFlow instance.
         models: Whose tables to capture.
         options: TLS, times to wait and the like; what the URL says of them wins.
@@ -71,7 +72,7 @@ class BinlogSource:
     mechanism = "binlog"
 
     def __init__(
-        self, url: str, owner: str, models: Sequence[ModelSpec], options: DatabaseOptions | None = None
+        self, url: str | DatabaseURL, owner: str, models: Sequence[ModelSpec], options: DatabaseOptions | None = None
     ) -> None:
         self._url, self._options, self._owner = url, options, owner
         self._models = {spec.table_name: spec for spec in models}

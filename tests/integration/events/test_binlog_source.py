@@ -560,4 +560,4 @@ async def test_removing_leaves_nothing(source: BinlogSource, database: Database)
 
 
 def _url_of(capture: Capture) -> str:
-    return capture.source._url
+    return str(capture.source._url)
