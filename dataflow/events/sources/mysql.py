@@ -80,6 +80,8 @@ class BinlogSource:
         self._facts: dict[str, list[ColumnFacts]] = {}
         self._readers: dict[bytes, RowReader] = {}
         self._identity: str | None = None
+        #: Where to begin without a place.
+        self._start: int | None = None
 
     async def probe(self) -> list[Finding]:
         """See Source."""
@@ -87,8 +89,13 @@ class BinlogSource:
             return await probe(connection, list(self._models))
 
     async def prepare(self) -> None:
-        """Make the table of marks."""
+        """Make the table of marks. Where there is no place to go on from, ``chunks()`` begins here."""
         await self._execute(_CREATE_MARKS)
+        async with await self._connect() as connection:
+            try:
+                self._start = await _end_of_log(connection)
+            except Exception as error:
+                raise connection.translate(error) from error
 
     async def identity(self) -> str:
         """The server's UUID; MariaDB, which has none, is known by its number and its GTID domain."""
@@ -119,18 +126,19 @@ class BinlogSource:
 
     async def chunks(self, after: Place | None) -> AsyncIterator[Chunk]:
         """See Source."""
-        start, place, whole, pause = None, after, False, FIRST_PAUSE
+        place, whole, pause, begun = after, False, FIRST_PAUSE, False
         while True:
             connection = None
             try:
                 connection = await self._connect()
                 await self._check(connection)
-                if place is None and start is None:
-                    end = await _end_of_log(connection)
+                if self._start is None:
+                    self._start = await _end_of_log(connection)
+                if place is None and not begun:
+                    # Makes a first chunk, so that its place is known, however quiet the tables are.
                     await self.mark(f"{_START}{secrets.token_hex(8)}")
-                    start = end
-                begin = start if place is None else place.position
-                assert begin is not None
+                    begun = True
+                begin = self._start if place is None else place.position
                 async with contextlib.aclosing(self._read(connection, begin, place)) as chunks:
                     async for chunk in chunks:
                         pause = FIRST_PAUSE
