@@ -24,7 +24,7 @@ class Place(NamedTuple):
     """
 
     position: int
-    index: int  # type: ignore[assignment]
+    index: int  # type: ignore[assignment]  # tuples have a method of that name
 
 
 @dataclass(frozen=True, slots=True)
