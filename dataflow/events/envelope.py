@@ -78,7 +78,8 @@ class Event:
     """One event.
 
     Attributes:
-        id: Id of its entry in the stream, made of its position: the same event has the same id however often it is read.
+        id: Id of its entry in the stream, made of its position: the same event has the same id however often it is
+            read.
         op: What happened.
         before: The row before, column → value; None where there was none, or the database does not tell.
         after: The row after; of a message, its payload.

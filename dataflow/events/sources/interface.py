@@ -1,8 +1,8 @@
 """The seam between databases and events: what every source of changes offers, and what it promises.
 
 A source tells every committed change of the tables it was asked for, in the order of their commits, from a position
-on. Its positions grow, fit into 56 bits and name the same changes whenever they are read again, so that an entry id made
-of them makes a replay harmless. Rows hold Python values in the types of the model's fields.
+on. Its positions grow, fit into 56 bits and name the same changes whenever they are read again, so that an entry id
+made of them makes a replay harmless. Rows hold Python values in the types of the model's fields.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Place(NamedTuple):
     """
 
     position: int
-    index: int
+    index: int  # type: ignore[assignment]  # tuples have a method of that name
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,8 @@ class Source(Protocol):
         ...
 
     async def prepare(self) -> None:
-        """Make what it needs and may make: publication and slot, triggers and outbox table. Safe to call again, and from
-        several processes at once.
+        """Make what it needs and may make: publication and slot, triggers and outbox table. Safe to call again, and
+        from several processes at once.
         """
         ...
 
