@@ -224,6 +224,46 @@ async def test_messages_come_in_their_transaction(postgresql_db_url: str, sql: a
         assert found[0][0].position == found[2][0].position
 
 
+async def test_rows_that_go_by_cascade_are_told(postgresql_db_url: str, sql: asyncpg.Connection) -> None:
+    class Line:
+        __dataflow__: ClassVar = {"timestamps": False}
+        order_id: int
+
+    line = declare(Line)
+    table = line.table_name
+    await sql.execute(
+        f"CREATE TABLE {table} (id int PRIMARY KEY, order_id bigint REFERENCES {TABLE} ON DELETE CASCADE)"
+    )
+    async with capturing(postgresql_db_url, ORDER, line) as source:
+        await sql.execute(f"INSERT INTO {TABLE} (status) VALUES ('a')")
+        await sql.execute(f"INSERT INTO {table} VALUES (5, 1)")
+        await sql.execute(f"DELETE FROM {TABLE}")
+        assert changes(await read(source))[2:] == [
+            RowChange(Op.DELETE, TABLE, {"id": 1, "status": "a", "note": None}),
+            RowChange(Op.DELETE, table, {"id": 5, "order_id": 1}),
+        ]
+
+
+async def test_another_log_behind_the_same_address_is_a_lost_position(
+    source: PostgreSQLSource, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sql.execute(f"INSERT INTO {TABLE} (status) VALUES ('a')")
+    chunks = source.chunks(None)
+    async with asyncio.timeout(SECONDS):
+        assert (await anext(chunks)).changes
+        system, _, timeline = (await source.identity()).partition("-")
+
+        async def promoted(connection: object) -> str:
+            return f"{system}-{int(timeline) + 1}"
+
+        monkeypatch.setattr("dataflow.databases.postgresql_replication.ReplicationConnection.identity", promoted)
+        await sql.execute(
+            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1", source.name
+        )
+        with pytest.raises(LostPositionError, match="another log"):
+            await anext(chunks)
+
+
 async def test_a_partitioned_table_is_one_table(postgresql_db_url: str, sql: asyncpg.Connection) -> None:
     await sql.execute(
         f"DROP TABLE {TABLE}; "
