@@ -42,9 +42,6 @@
     │   └── CaptureError                DF-851  the changes of a database can't be captured, or not so
     │       └── LostPositionError       DF-852  the database's log no longer reaches back to where capture stood
     ├── BreakerOpenError                DF-900  a dependency did not answer lately, and is not called for now
-    ├── EventError                      DF-850
-    │   └── CaptureError                DF-851  change events cannot be captured, and why
-    │       └── LostPositionError       DF-852  the database's log does not reach back to where capture stood
     └── JobError                        DF-800
         ├── BrokerUnavailableError      DF-801
         ├── PayloadError                DF-802  a job's payload cannot be read
@@ -357,18 +354,6 @@ class JobFailedError(JobError):
 
 class JobCanceledError(JobError):
     code = "DF-806"
-
-
-class EventError(DataFlowError):
-    code = "DF-850"
-
-
-class CaptureError(EventError):
-    code = "DF-851"
-
-
-class LostPositionError(CaptureError):
-    code = "DF-852"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

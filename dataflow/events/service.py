@@ -79,7 +79,8 @@ class CaptureService:
         app = self._app
         models = list(captured_models(app).values())
         may_create = app.settings.may_create_tables
-        return Site(app.database, parse_url(app.settings.database_url), models, app.name, may_create)
+        address, options = app.settings.database_url, app.settings.database_options()
+        return Site(app.database, parse_url(address), models, app.name, may_create, address, options)
 
     async def start(self) -> None:
         """Begin, as a task; one that ends by itself has failed, and its error says why."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dataflow.databases.interface import Database, Dialect
+from dataflow.databases.options import DatabaseOptions
 from dataflow.databases.url import DatabaseURL
 from dataflow.errors import CaptureError, ConfigurationError, did_you_mean
 from dataflow.events.sources.interface import Finding, Source
@@ -23,6 +24,8 @@ class Site:
         models: Whose changes are captured.
         owner: Name of the instance.
         may_create: Whether tables and triggers may be made.
+        address: The URL as it is written.
+        options: TLS, times to wait and the like.
     """
 
     database: Database
@@ -30,6 +33,8 @@ class Site:
     models: Sequence[ModelSpec]
     owner: str
     may_create: bool
+    address: str
+    options: DatabaseOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +62,22 @@ def _outbox(site: Site) -> Source:
     return OutboxSource(site.database, site.url, site.models, site.owner, may_create=site.may_create)
 
 
+def _pgoutput(site: Site) -> Source:
+    from dataflow.events.sources.postgresql import PostgreSQLSource
+
+    return PostgreSQLSource(site.address, site.owner, site.models, site.options)
+
+
+def _binlog(site: Site) -> Source:
+    from dataflow.events.sources.mysql import BinlogSource
+
+    return BinlogSource(site.address, site.owner, site.models, site.options)
+
+
 #: Dialect → name of the mechanism → what makes its source, the best first.
 MECHANISMS: dict[Dialect, dict[str, Make]] = {
-    Dialect.POSTGRESQL: {"outbox": _outbox},
-    Dialect.MYSQL: {"outbox": _outbox},
+    Dialect.POSTGRESQL: {"pgoutput": _pgoutput, "outbox": _outbox},
+    Dialect.MYSQL: {"binlog": _binlog, "outbox": _outbox},
     Dialect.SQLITE: {"outbox": _outbox},
 }
 
