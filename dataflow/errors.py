@@ -38,6 +38,9 @@
     │   ├── RecordNotFoundError         DF-703
     │   ├── MultipleRecordsError        DF-704  a filter for one row matched several
     │   └── VersionConflictError        DF-705  the row has changed since it was read
+    ├── EventError                      DF-850
+    │   └── CaptureError                DF-851  the changes of a database can't be captured, or not so
+    │       └── LostPositionError       DF-852  the database's log no longer reaches back to where capture stood
     ├── BreakerOpenError                DF-900  a dependency did not answer lately, and is not called for now
     └── JobError                        DF-800
         ├── BrokerUnavailableError      DF-801
@@ -305,6 +308,20 @@ class BreakerOpenError(DataFlowError):
     def retry_after(self) -> float:
         """Seconds until a call may go through."""
         return float(self.context.get("retry_after", 0.0))
+
+
+class EventError(DataFlowError):
+    code = "DF-850"
+
+
+class CaptureError(EventError):
+    code = "DF-851"
+
+
+class LostPositionError(CaptureError):
+    """Changes were committed that nobody will tell any more. Go on from now, and take a snapshot."""
+
+    code = "DF-852"
 
 
 class JobError(DataFlowError):

@@ -19,7 +19,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -302,12 +302,21 @@ class PgBouncerServer(Server):
 
 
 class MariaDBServer(Server):
-    """MariaDB (or MySQL, where that is what the machine has), without durability."""
+    """MariaDB (or MySQL, where that is what the machine has), without durability.
+
+    Args:
+        options: Further settings.
+    """
 
     accounts = ("mysql",)
     service = "mysql"
     programs = ("mariadbd", "mysqld")
     folders = ("/opt/homebrew/opt/mariadb/bin",)
+
+    def __init__(self, options: Mapping[str, str] | None = None) -> None:
+        #: Further settings, from the next start on.
+        self.options = dict(options or {})
+        super().__init__()
 
     def prepare(self) -> None:
         server = self.program()
@@ -338,6 +347,7 @@ class MariaDBServer(Server):
             "--innodb-flush-log-at-trx-commit=0",
             "--innodb-fast-shutdown=2",
             "--max-connections=300",
+            *(f"--{name}={value}" for name, value in self.options.items()),
         ]
 
     def check(self, connection: socket.socket) -> bool:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from dataflow.cli import jobs, schedules, workers
+from dataflow.cli.capture import capture
 from dataflow.cli.metrics import metrics
 from dataflow.errors import DataFlowError
 
@@ -23,6 +24,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(workers.app, name="workers")
 app.command()(metrics)
+app.command()(capture)
 
 
 def _print_version(wanted: bool) -> None:

@@ -12,11 +12,12 @@ import asyncpg
 
 from dataflow.databases import failures
 from dataflow.databases.interface import Arguments, Capabilities, Outcome, Row
+from dataflow.databases.options import DatabaseOptions
 from dataflow.databases.pooled import Connector
 from dataflow.databases.postgresql_errors import is_from_server, may_be_outdated, translate, unreachable_reason
 from dataflow.databases.sessions import PooledSession
 from dataflow.databases.transports import close_orphan
-from dataflow.databases.url import POSTGRESQL_TLS
+from dataflow.databases.url import POSTGRESQL_TLS, DatabaseURL
 from dataflow.errors import TypeMismatchError
 
 #: An INSERT whose every execution matches exactly one row.
@@ -170,7 +171,7 @@ class PostgreSQLConnector(Connector[PostgreSQLSession]):
         url, options = self.url, self.options
         try:
             connection = await asyncpg.connect(
-                dsn=f"postgresql://?{urlencode(self._tls())}",
+                dsn=f"postgresql://?{urlencode(tls_settings(url, options))}",
                 host=url.options.get("host", url.host),
                 port=url.port,
                 user=url.user,
@@ -192,19 +193,20 @@ class PostgreSQLConnector(Connector[PostgreSQLSession]):
     def translate(self, error: Exception) -> Exception:
         return translate(error, self.masked_url)
 
-    def _tls(self) -> Mapping[str, str]:
-        options = self.options
-        settings = {name: value for name, value in self.url.options.items() if name in POSTGRESQL_TLS}
-        if options.ssl_ca:
-            settings.setdefault("sslrootcert", options.ssl_ca)
-            settings.setdefault("sslmode", "verify-full")
-        if options.ssl_cert:
-            settings.setdefault("sslcert", options.ssl_cert)
-        if options.ssl_key:
-            settings.setdefault("sslkey", options.ssl_key)
-        # What asyncpg would do by itself, but a query that is not empty is easier to join.
-        settings.setdefault("sslmode", "prefer")
-        return settings
+
+def tls_settings(url: DatabaseURL, options: DatabaseOptions) -> dict[str, str]:
+    """How a connection is encrypted, in libpq's words."""
+    settings = {name: value for name, value in url.options.items() if name in POSTGRESQL_TLS}
+    if options.ssl_ca:
+        settings.setdefault("sslrootcert", options.ssl_ca)
+        settings.setdefault("sslmode", "verify-full")
+    if options.ssl_cert:
+        settings.setdefault("sslcert", options.ssl_cert)
+    if options.ssl_key:
+        settings.setdefault("sslkey", options.ssl_key)
+    # What asyncpg would do by itself, but a query that is not empty is easier to join.
+    settings.setdefault("sslmode", "prefer")
+    return settings
 
 
 def _quote(name: str) -> str:

@@ -24,6 +24,12 @@ Redis cluster. The Lua scripts build the same names from the prefix that they ar
     rq:dataflow:orders               zset   ordering keys with such jobs, by when one looked last
     rq:dataflow:metrics              hash   what all our workers counted (metrics.py)
     rq:dataflow:progress:ID          stream tells those who follow a job that a node of it began or ended; expires
+    rq:dataflow:events:OWNER:TABLE   stream change events of a table; of a type of messages, OWNER:@TYPE
+    rq:dataflow:events:OWNER         hash   the streams of an instance → how many events were published into each
+    rq:dataflow:capture:OWNER        hash   how far the capture of an instance's changes is (events/publisher.py)
+    rq:dataflow:capture-lock:OWNER   string token of the process that captures; expires
+    rq:dataflow:capture-times:OWNER  zset   positions in the streams, by when they were published
+    rq:dataflow:event-cursors:OWNER:TABLE  hash  readers of a stream without a group → id of what they have done
     rq:dataflow:spent:TIME           set    signatures of jobs that finished, by when they end (tens of s)
     rq:dataflow:schedules:OWNER      zset   an instance's schedules, by when each starts next; +inf where it does not
     rq:dataflow:schedule:OWNER:NAME  hash   one of them (dataflow/schedules/store.py)
@@ -106,6 +112,33 @@ def worker_executions(name: str) -> str:
 def pubsub(name: str) -> str:
     """Channel of commands to a worker."""
     return f"{PREFIX}:pubsub:{name}"
+
+
+def events(owner: str, name: str | None = None) -> str:
+    """Stream of change events of a table, or of a type of messages (``@type``); without a name the hash of them all."""
+    return f"{PREFIX}:dataflow:events:{owner}" + (f":{name}" if name else "")
+
+
+def event_cursors(owner: str, name: str) -> str:
+    """Hash of those who read a stream of change events without a group, and how far each is; nothing beyond is
+    trimmed.
+    """
+    return f"{PREFIX}:dataflow:event-cursors:{owner}:{name}"
+
+
+def capture(owner: str) -> str:
+    """Hash of how far the capture of an instance's changes is."""
+    return f"{PREFIX}:dataflow:capture:{owner}"
+
+
+def capture_lock(owner: str) -> str:
+    """Token of the process that captures an instance's changes."""
+    return f"{PREFIX}:dataflow:capture-lock:{owner}"
+
+
+def capture_times(owner: str) -> str:
+    """Sorted set of positions in the streams of an instance, by when they were published."""
+    return f"{PREFIX}:dataflow:capture-times:{owner}"
 
 
 def schedules(owner: str) -> str:

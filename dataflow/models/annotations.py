@@ -193,6 +193,8 @@ def _spec(where: str, name: str, field_type: FieldType, nullable: bool, options:
             f"{where}: on_delete={options.on_delete!r} is not known.",
             hint="Use 'restrict', 'cascade' or 'set null'.",
         )
+    if options.events not in ("show", "mask", "omit"):
+        raise ModelError(f"{where}: events={options.events!r} is not known.", hint="Use 'show', 'mask' or 'omit'.")
     reference = ForeignKey(options.references, options.on_delete) if options.references else None
     default, factory = options.default, options.default_factory
     if default is None:
@@ -211,6 +213,7 @@ def _spec(where: str, name: str, field_type: FieldType, nullable: bool, options:
         default=default,
         default_factory=factory,
         unique=options.unique,
+        events=options.events,
         index=options.index or reference is not None,
         references=reference,
     )

@@ -17,7 +17,7 @@ from dataflow.models.types import FieldType, Kind
 from dataflow.models.validation import validate
 from dataflow.tenants import TENANT_CHARACTERS
 
-_FEATURES = ("timestamps", "soft_delete", "versioned", "multi_tenant", "row_level_security")
+_FEATURES = ("timestamps", "soft_delete", "versioned", "multi_tenant", "row_level_security", "events")
 
 #: ``__dataflow__`` keys of the guides that are not built yet. A feature that would silently do nothing is refused.
 _LATER_FEATURES = {"audit_log", "encryption"}
@@ -125,6 +125,8 @@ def _primary_key(model: str, declared: FieldSpec | None) -> FieldSpec:
         raise ModelError(f"{model}.id is {declared.type.label}; a primary key is str, int or UUID.")
     if declared.nullable:
         raise ModelError(f"{model}.id cannot be None.", hint="Declare it without a default of None or '| None'.")
+    if declared.events != "show":
+        raise ModelError(f"{model}.id cannot be kept out of change events: they name rows by it.")
     factory = declared.default_factory
     if declared.type.kind is Kind.UUID and not declared.has_default:
         factory = uuid7

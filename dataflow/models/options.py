@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from dataflow.models.spec import MISSING
 
@@ -22,6 +22,7 @@ class FieldOptions:
     max_length: int | None = None
     precision: int = 38
     scale: int = 10
+    events: str = "show"
 
 
 def Field(  # noqa: N802 - reads as a type in declarations
@@ -35,6 +36,7 @@ def Field(  # noqa: N802 - reads as a type in declarations
     max_length: int | None = None,
     precision: int = 38,
     scale: int = 10,
+    events: Literal["show", "mask", "omit"] = "show",
 ) -> Any:
     """Options of a field, as its default or in ``Annotated``.
 
@@ -48,10 +50,14 @@ def Field(  # noqa: N802 - reads as a type in declarations
         max_length: Characters of a text field, or bytes of a bytes field, at most.
         precision: Significant digits of a Decimal field, at most 55.
         scale: Digits after the point of a Decimal field, at most 30.
+        events: What change events tell of it: ``"show"`` its value, ``"mask"`` that it changed but ``***`` for the
+            value, ``"omit"`` nothing.
 
     Example:
         >>> class User:
         ...     email: str = Field(unique=True)
         ...     team_id: int = Field(references="Team", on_delete="cascade")
     """
-    return FieldOptions(default, default_factory, unique, index, references, on_delete, max_length, precision, scale)
+    return FieldOptions(
+        default, default_factory, unique, index, references, on_delete, max_length, precision, scale, events
+    )

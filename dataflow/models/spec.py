@@ -64,6 +64,7 @@ class FieldSpec:
         unique: No two rows hold the same value; in a multi-tenant model, no two rows of a tenant.
         index: The database keeps an index on it.
         references: The model it points to.
+        events: What change events tell of it: ``show``, ``mask`` or ``omit``.
     """
 
     name: str
@@ -77,6 +78,7 @@ class FieldSpec:
     unique: bool = False
     index: bool = False
     references: ForeignKey | None = None
+    events: str = "show"
 
     @cached_property
     def coercer(self) -> Coercer:
@@ -168,6 +170,7 @@ class Features:
         versioned: ``version`` counts the changes of a row, for optimistic locking.
         multi_tenant: ``tenant_id`` says whose row it is; a run sees those of its tenant only.
         row_level_security: PostgreSQL itself also holds the tenants apart.
+        events: Changes of its rows are captured as events, where an app captures any.
     """
 
     strict: bool = False
@@ -176,6 +179,7 @@ class Features:
     versioned: bool = False
     multi_tenant: bool = False
     row_level_security: bool = False
+    events: bool = True
 
     @property
     def managed(self) -> tuple[Managed, ...]:

@@ -1,0 +1,357 @@
+"""Capture: a source of changes is read, and each change becomes one entry of a stream, once.
+
+::
+
+    source ──chunks──▶ queue ──batch──▶ one script: entries + how far we are ──2 s later──▶ acknowledged to the source
+
+Entry ids are made of positions in the database's log, so what is read again after a crash is refused by Redis. What
+Redis could lose with its last second (``appendfsync everysec``) is not acknowledged to the source yet, and is read
+again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from dataflow.databases.interface import Database
+from dataflow.errors import (
+    BreakerOpenError,
+    BrokerUnavailableError,
+    CaptureError,
+    DatabaseUnavailableError,
+    LostPositionError,
+    PoolTimeoutError,
+    TransientDatabaseError,
+)
+from dataflow.events.envelope import Event, Op, encode, entry_id, milliseconds
+from dataflow.events.envelope import Source as Origin
+from dataflow.events.publisher import LOCK_SECONDS, Entry, FencedError, Publisher
+from dataflow.events.snapshot import Snapshots
+from dataflow.events.sources.interface import Chunk, Place, RowChange, Source
+from dataflow.events.tables import ensure_tables, read_note, write_note
+from dataflow.events.trimming import Trimmer
+from dataflow.jobs import Broker
+from dataflow.jobs.scripts import Argument
+from dataflow.models import ModelSpec
+
+logger = logging.getLogger("dataflow.events")
+
+#: Events sent to Redis by one script at most.
+BATCH = 500
+#: Bytes of them, roughly.
+_BATCH_BYTES = 1_000_000
+#: Seconds that an event must have been in Redis before the database may forget it.
+ACK_AFTER = 2.0
+#: Seconds to wait after a failure: the first time, and at most.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_LAST_EPOCH = 255
+
+#: What passes by itself: a server that is away, or busy.
+_PASSING = (
+    BrokerUnavailableError,
+    DatabaseUnavailableError,
+    TransientDatabaseError,
+    PoolTimeoutError,
+    BreakerOpenError,
+    ConnectionError,
+    FencedError,
+)
+
+
+class Capture:
+    """Publishes the changes of one instance; any number of processes may run it, one at a time works.
+
+    Args:
+        source: Where changes come from.
+        database: The database they are made in.
+        broker: Where they go.
+        models: Whose changes they are.
+        owner: Name of the instance.
+        may_create: Whether the tables that capture needs may be created.
+        ack_after: Seconds that an event must have been in Redis before the database may forget it. Less than a second
+            only where Redis writes every command to disk (``appendfsync always``).
+        lock_seconds: Seconds after which another process takes over from one that died.
+        trimmer: What removes old events.
+
+    Attributes:
+        published: Events that this process appended.
+        working: Set while it captures; clear while it waits for another process, or for a server.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        database: Database,
+        broker: Broker,
+        models: Sequence[ModelSpec],
+        owner: str,
+        *,
+        may_create: bool = True,
+        ack_after: float = ACK_AFTER,
+        lock_seconds: float = LOCK_SECONDS,
+        trimmer: Trimmer | None = None,
+    ) -> None:
+        self.source = source
+        self.published = 0
+        self.working = asyncio.Event()
+        self._database = database
+        self._models: Mapping[str, ModelSpec] = {spec.table_name: spec for spec in models}
+        self._publisher = Publisher(broker, owner, lock_seconds=lock_seconds)
+        self._may_create = may_create
+        self._ack_after = ack_after
+        self._trimmer = trimmer or Trimmer()
+        self._snapshots = Snapshots(source, database, models, self._publisher)
+        self._epoch = 0
+        self._kind = database.dialect.value
+        #: Why the source's log can't be read on from where Redis stands.
+        self._lost: str | None = None
+        self._unacknowledged: deque[tuple[float, int]] = deque()
+        self._queue: asyncio.Queue[Chunk] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin, as a task; one that ends by itself has failed."""
+        self._task = asyncio.create_task(self.run(), name="Capture")
+
+    async def stop(self) -> None:
+        """End in good order; another process may take over at once."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """The task of ``start()``."""
+        return self._task
+
+    async def run(self) -> None:
+        """Capture until cancelled. Outages of either server are waited for.
+
+        Raises:
+            CaptureError: The mechanism does not work, and why.
+            MissingTableError: A table that it needs is missing and may not be created.
+        """
+        pause = _FIRST_PAUSE
+        try:
+            while True:
+                began = time.monotonic()
+                try:
+                    await self._until_ours()
+                    await self._run_once()
+                except LostPositionError as error:
+                    logger.error("%s Events between are lost; the rows come back by a snapshot.", error)  # noqa: TRY400
+                    self._lost = str(error)
+                except _PASSING as error:
+                    if time.monotonic() > began + _LONGEST_PAUSE:
+                        pause = _FIRST_PAUSE
+                    logger.warning("Capture of %s pauses for %.1f s: %s", self._publisher.owner, pause, error)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE)
+        finally:
+            self.working.clear()
+            await self._close()
+
+    async def _close(self) -> None:
+        with suppress(BrokerUnavailableError):
+            await self._publisher.release()
+        await self._publisher.close()
+        await self.source.close()
+
+    async def _until_ours(self) -> None:
+        """Wait until no other process captures."""
+        told = False
+        while not await self._publisher.acquire():
+            if not told:
+                told = True
+                logger.info("Another process captures the changes of %s; standing by.", self._publisher.owner)
+            await asyncio.sleep(self._publisher.lock_seconds / 10)
+
+    async def _run_once(self) -> None:
+        """Capture until something fails."""
+        after = await self._begin()
+        self._queue = asyncio.Queue(maxsize=2 * BATCH)
+        self._unacknowledged.clear()
+        tasks = (
+            self._renew,
+            lambda: self._read(after),
+            self._publish,
+            self._acknowledge,
+            self._snapshots.run,
+            lambda: self._trimmer.run(self._publisher),
+        )
+        try:
+            await _all_or_none(tasks)
+        finally:
+            self.working.clear()
+
+    async def _begin(self) -> Place | None:
+        """Find out where to go on from."""
+        await ensure_tables(self._database, may_create=self._may_create)
+        await self.source.prepare()
+        identity, mechanism = await self.source.identity(), self.source.mechanism
+        state = await self._publisher.state()
+        note_name = f"incarnation:{self._publisher.owner}"
+        note = await read_note(self._database, self._database.dialect, note_name)
+        incarnation, _, noted_epoch = (note or "").partition(":")
+        same = state is not None and state.incarnation == incarnation
+        reason = self._lost
+        if reason is None and note and not same:
+            reason = "Redis has lost the streams, or holds those of another database."
+        elif reason is None and state is not None and not note:
+            reason = "The database is not the one that was captured before."
+        elif reason is None and state is not None and (state.identity, state.mechanism) != (identity, mechanism):
+            reason = f"The log is another one: {mechanism} {identity}, before {state.mechanism} {state.identity}."
+        self._lost = None
+        if state is not None and reason is None:
+            self._epoch = state.epoch
+            logger.info("Capture of %s goes on by %s.", self._publisher.owner, mechanism)
+            return state.place
+        self._epoch = 1 + max(int(noted_epoch or 0), state.epoch if state is not None else 0)
+        if self._epoch > _LAST_EPOCH:
+            raise CaptureError("The log was replaced more often than entry ids can count.", hint="Delete the streams.")
+        if reason is not None:
+            logger.error(
+                "%s Events of epoch %d follow; changes may be missing before them. Ask for a snapshot: dataflow "
+                "capture --snapshot MODEL.", reason, self._epoch,
+            )  # fmt: skip
+        fresh = secrets.token_hex(8)
+        await write_note(self._database, self._database.dialect, note_name, f"{fresh}:{self._epoch}")
+        fields: dict[str, Argument] = {
+            "epoch": self._epoch,
+            "identity": identity,
+            "mechanism": mechanism,
+            "incarnation": fresh,
+        }
+        await self._publisher.forget_place()
+        await self._publisher.publish((), {**fields, "reason": reason or ""})
+        return None
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._publisher.lock_seconds / 4)
+            if not await self._publisher.renew():
+                raise FencedError(f"Another process captures the changes of {self._publisher.owner!r} now.")
+
+    async def _read(self, after: Place | None) -> None:
+        chunks = self.source.chunks(after)
+        self.working.set()
+        async for chunk in chunks:
+            await self._queue.put(chunk)
+        raise CaptureError(f"{self.source.mechanism} ended by itself.")
+
+    async def _publish(self) -> None:
+        while True:
+            chunk = await self._queue.get()
+            entries: list[Entry] = []
+            done: list[int] = []
+            read_at, size = datetime.now(UTC), 0
+            while True:
+                fresh, fields = self._entries(chunk, read_at)
+                entries += fresh
+                size += sum(len(entry.text) for entry in fresh)
+                if chunk.last:
+                    done.append(chunk.position)
+                if fields or len(entries) >= BATCH or size > _BATCH_BYTES or self._queue.empty():
+                    break
+                chunk = self._queue.get_nowait()
+            last = Place(chunk.position, max(chunk.first + len(chunk.changes) - 1, 0))
+            if fields:
+                last = Place(chunk.position, chunk.first + len(fresh))
+            self.published += await self._publisher.publish(entries, {**self._progress(chunk, last, entries), **fields})
+            self._snapshots.published(chunk)
+            now = time.monotonic()
+            self._unacknowledged.extend((now, position) for position in done[-1:])
+
+    def _progress(self, chunk: Chunk, last: Place, entries: Sequence[Entry]) -> dict[str, Argument]:
+        now = time.time_ns() // 1_000_000
+        fields: dict[str, Argument] = {"position": last.position, "index": last.index, "seen_ms": now}
+        if entries:
+            committed = milliseconds(chunk.committed_at)
+            fields |= {"committed_ms": committed, "published_ms": now, "lag_ms": max(0, now - committed)}
+        return fields
+
+    def _entries(self, chunk: Chunk, read_at: datetime) -> tuple[list[Entry], dict[str, str]]:
+        """The entries of a chunk, and fields of the capture hash that go with them: of a snapshot that it completes."""
+        entries = []
+        for index, change in enumerate(chunk.changes, chunk.first):
+            self._snapshots.saw(change)
+            entries.append(self._entry(chunk, change, index, read_at))
+        rows, fields = self._snapshots.reached(chunk)
+        index = chunk.first + len(chunk.changes)
+        entries += [
+            self._entry(chunk, change, number, read_at, snapshot=True) for number, change in enumerate(rows, index)
+        ]
+        return entries, fields
+
+    def _entry(
+        self, chunk: Chunk, change: RowChange, index: int, read_at: datetime, *, snapshot: bool = False
+    ) -> Entry:
+        message = change.op is Op.MESSAGE
+        spec = None if message else self._models.get(change.table)
+        before, after = change.before, change.after
+        changed: tuple[str, ...] = ()
+        if spec is not None and change.op is Op.UPDATE and before is not None and after is not None:
+            changed = tuple(
+                item.name
+                for item in spec.fields
+                if item.events != "omit" and item.name in before and before[item.name] != after.get(item.name)
+            )
+        tenant = None
+        if spec is not None and spec.features.multi_tenant and (row := after or before):
+            tenant = row.get("tenant_id")
+        event = Event(
+            id=entry_id(self._epoch, chunk.position, index),
+            op=change.op,
+            before=before,
+            after=after,
+            changed=changed,
+            source=Origin(
+                db=self._publisher.owner,
+                kind=self._kind,
+                table=change.table,
+                model=spec.name if spec is not None else None,
+                tenant=tenant,
+                mechanism=self.source.mechanism,
+                position=chunk.position,
+                epoch=self._epoch,
+                snapshot=snapshot,
+                unavailable=change.unavailable,
+            ),
+            transaction=chunk.transaction,
+            index=index,
+            ts=chunk.committed_at,
+            read_at=read_at,
+        )
+        return Entry(f"@{change.table}" if message else change.table, event.id, encode(event, spec))
+
+    async def _acknowledge(self) -> None:
+        """Tell the source what need not be kept any more."""
+        while True:
+            await asyncio.sleep(self._ack_after / 4)
+            position = None
+            while self._unacknowledged and self._unacknowledged[0][0] <= time.monotonic() - self._ack_after:
+                position = self._unacknowledged.popleft()[1]
+            if position is not None:
+                await self.source.acknowledge(position)
+
+
+async def _all_or_none(works: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    """Run all until one fails; its error."""
+    tasks = [asyncio.ensure_future(work()) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    errors = [error for error in results if isinstance(error, Exception)]
+    # One that does not pass tells more than the outage beside it.
+    raise min(errors, key=lambda error: isinstance(error, _PASSING))

@@ -1,0 +1,185 @@
+"""CaptureService: the capture of an app's changes as a process runs it: the mechanism chosen, start, stop, progress."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from dataflow.databases.interface import Database
+from dataflow.databases.url import parse_url
+from dataflow.errors import BrokerUnavailableError, DatabaseUnavailableError
+from dataflow.events.capture import Capture
+from dataflow.events.publisher import Publisher
+from dataflow.events.snapshot import request_snapshot
+from dataflow.events.sources.choice import Probed, Site, choose, probe
+from dataflow.events.trimming import Trimmer
+from dataflow.jobs import Broker
+from dataflow.models import ModelSpec
+from dataflow.settings import Settings
+
+logger = logging.getLogger("dataflow.events")
+
+#: Seconds between two lines about progress.
+_REPORT = 10.0
+#: Seconds between two attempts to reach a database that was away at the start.
+_RETRY = 1.0
+
+
+class Instance(Protocol):
+    """What capture needs of a DataFlow instance."""
+
+    name: str
+    settings: Settings
+    database: Database
+
+    @property
+    def models(self) -> Mapping[str, ModelSpec]:
+        """Model name → ModelSpec."""
+        ...
+
+    @property
+    def broker(self) -> Broker:
+        """Where its queues and streams are."""
+        ...
+
+    async def create_tables_async(self) -> list[str]:
+        """Create all missing tables."""
+        ...
+
+
+def captured_models(app: Instance) -> dict[str, ModelSpec]:
+    """Model name → ModelSpec, of the models whose changes are captured."""
+    return {name: spec for name, spec in app.models.items() if spec.features.events}
+
+
+class CaptureService:
+    """The capture of one instance.
+
+    Args:
+        app: The instance.
+        mechanism: How to capture; None for the best that its database allows.
+        trimmer: What removes old events.
+
+    Attributes:
+        capture: What works, once started.
+    """
+
+    def __init__(self, app: Instance, *, mechanism: str | None = None, trimmer: Trimmer | None = None) -> None:
+        self._app = app
+        self._mechanism = mechanism
+        self._trimmer = trimmer
+        self.capture: Capture | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def site(self) -> Site:
+        """What is captured."""
+        app = self._app
+        models = list(captured_models(app).values())
+        may_create = app.settings.may_create_tables
+        address, options = app.settings.database_url, app.settings.database_options()
+        return Site(app.database, parse_url(address), models, app.name, may_create, address, options)
+
+    async def start(self) -> None:
+        """Begin, as a task; one that ends by itself has failed, and its error says why."""
+        self.task = asyncio.create_task(self.run(), name="CaptureService")
+
+    async def stop(self) -> None:
+        """End in good order. Stopping twice, or before the start, is harmless."""
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.wait([self.task])
+
+    async def run(self) -> None:
+        """Capture until cancelled.
+
+        Raises:
+            CaptureError: No mechanism can be used, or the one in use stopped working.
+            MissingTableError: A table is missing and may not be created.
+        """
+        app = self._app
+        self.capture = await self._prepared()
+        report = asyncio.ensure_future(self._report(self.capture))
+        try:
+            logger.info(
+                "Changes of %s in %s become events at %s, by %s: tables %s.",
+                app.name, app.database.masked_url, app.broker.masked_url, self.capture.source.mechanism,
+                ", ".join(spec.table_name for spec in self.site.models) or "none",
+            )  # fmt: skip
+            await self.capture.run()
+        finally:
+            report.cancel()
+
+    async def _prepared(self) -> Capture:
+        """A capture by the best mechanism; a database that is away is waited for."""
+        app = self._app
+        while True:
+            try:
+                if app.settings.may_create_tables:
+                    await app.create_tables_async()
+                best, passed = await choose(self.site, self._mechanism)
+                break
+            except DatabaseUnavailableError as error:
+                logger.warning("Capture of %s waits for its database: %s", app.name, error)
+                await asyncio.sleep(_RETRY)
+        for line in findings_text((*passed, best)):
+            logger.warning("%s", line)
+        return Capture(
+            best.source,
+            app.database,
+            app.broker,
+            self.site.models,
+            app.name,
+            may_create=app.settings.may_create_tables,
+            trimmer=self._trimmer,
+        )
+
+    async def _report(self, capture: Capture) -> None:
+        told = -1
+        publisher = Publisher(self._app.broker, self._app.name)
+        try:
+            while True:
+                await asyncio.sleep(_REPORT)
+                if capture.working.is_set() and capture.published != told:
+                    told = capture.published
+                    try:
+                        lag = (await publisher.fields()).get("lag_ms", "?")
+                    except BrokerUnavailableError:
+                        continue
+                    logger.info("%s: %d events published, the last %s ms after its commit.", self._app.name, told, lag)
+        finally:
+            await publisher.close()
+
+    async def probe(self) -> list[Probed]:
+        """What each mechanism would give here, the best first."""
+        return await probe(self.site, self._mechanism)
+
+    async def remove(self) -> None:
+        """Remove from the database what capture made there. Streams stay."""
+        for probed in await self.probe():
+            await probed.source.remove()
+            await probed.source.close()
+
+    async def request_snapshot(self, model: str) -> None:
+        """Ask whoever captures, now or later, for the rows of a model as events.
+
+        Raises:
+            CaptureError: There is no such model.
+        """
+        publisher = Publisher(self._app.broker, self._app.name)
+        try:
+            await request_snapshot(publisher, captured_models(self._app), model)
+        finally:
+            await publisher.close()
+
+
+def findings_text(found: Iterable[Probed]) -> list[str]:
+    """What probes found, a line for each: what is weaker, and what would mend it."""
+    return [
+        f"{probed.source.mechanism}{' cannot be used' if finding.fatal else ''}: {finding.problem}"
+        + (f"\n    {finding.fix}" if finding.fix else "")
+        for probed in found
+        for finding in probed.findings
+    ]

@@ -1,0 +1,296 @@
+"""OutboxSource: changes that triggers wrote into a table, on any of the three databases.
+
+Numbers of rows are given when they are written, and transactions commit in another order: who reads "all beyond the
+last number" loses rows. So where several may write at once, capture itself gives each row a ``place`` when it first
+sees it, in one transaction: no row is missed, whatever the order of commits, and none waits for another's long one. Of
+one row of a table the places are in the order of its changes: the second change waits for the commit of the first (the
+row's lock), so it has the greater ``seq`` and is never seen before it. On SQLite one transaction writes at a time, and
+``seq`` itself is the place.
+
+What it costs: every change is inserted, numbered (not on SQLite) and deleted once more, by the database that is written
+to. What it does not tell: which changes were one transaction (except on PostgreSQL, as ``tx.id``), and changes of the
+table's columns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from dataflow.databases.interface import Database, Dialect, Row
+from dataflow.databases.url import MEMORY, DatabaseURL
+from dataflow.errors import CaptureError, LostPositionError
+from dataflow.events.envelope import Op
+from dataflow.events.sources.interface import Chunk, Finding, Place, RowChange
+from dataflow.events.sources.outbox_rows import Decode, row_decoder
+from dataflow.events.sources.triggers import Trigger, fingerprint, now_ms, triggers
+from dataflow.events.tables import (
+    CAPTURE,
+    OUTBOX,
+    ensure_tables,
+    first_note,
+    marked,
+    read_note,
+    remove_tables,
+    write_note,
+)
+from dataflow.models import ModelSpec
+
+#: Rows read at a time.
+_AT_ONCE = 1_000
+#: Seconds after which a quiet outbox gives an empty chunk.
+_HEARTBEAT = 1.0
+#: Seconds between two looks at an outbox of a server that had rows within the last second, and at a quiet one.
+_BUSY, _QUIET = 0.003, 0.02
+_MARK = "k"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_HAS_TRIGGER = {
+    Dialect.POSTGRESQL: "SELECT DISTINCT tgname::text FROM pg_trigger WHERE NOT tgisinternal",
+    Dialect.MYSQL: "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE()",
+    Dialect.SQLITE: "SELECT name FROM sqlite_master WHERE type = 'trigger'",
+}
+
+
+class OutboxSource:
+    """See ``Source``.
+
+    Args:
+        database: The database.
+        url: Where it is.
+        models: Whose changes are captured.
+        owner: Name of the instance; one instance at a time may capture a database in this way.
+        may_create: Whether tables and triggers may be made.
+    """
+
+    mechanism = "outbox"
+
+    def __init__(
+        self, database: Database, url: DatabaseURL, models: Sequence[ModelSpec], owner: str, *, may_create: bool = True
+    ) -> None:
+        self._database = database
+        self._url = url
+        self._models = list(models)
+        self._owner = owner
+        self._may_create = may_create
+        self._dialect = database.dialect
+        self._decoders: Mapping[str, Decode] = {spec.table_name: row_decoder(spec) for spec in models}
+        self._watch = None
+        if self._dialect is Dialect.SQLITE:
+            from dataflow.databases.sqlite_watch import SQLiteWatch
+
+            self._watch = SQLiteWatch(url.database)
+
+    async def probe(self) -> list[Finding]:
+        """See Source."""
+        findings = []
+        if self._dialect is Dialect.SQLITE:
+            if self._url.database == MEMORY:
+                return [Finding("A database in memory is nobody else's to read.", "Use a file.", fatal=True)]
+            findings.append(
+                Finding("Which changes were one transaction is not known: each event is its own.", ""),
+            )
+            findings.append(
+                Finding(
+                    "INSERT OR REPLACE by other programs deletes rows without an event, unless their connection says:",
+                    "PRAGMA recursive_triggers = ON",
+                )
+            )
+        if self._dialect is Dialect.MYSQL:
+            findings += await self._probe_mysql()
+        if self._may_create:
+            return findings
+        if (await self._database.existing_columns([OUTBOX, CAPTURE])).keys() < {OUTBOX, CAPTURE}:
+            statements = [statement for trigger in self._triggers() for statement in trigger.create]
+            findings.append(
+                Finding("Triggers are missing, and none may be made here.", ";\n".join(statements), fatal=True)
+            )
+        return findings
+
+    async def _probe_mysql(self) -> list[Finding]:
+        findings = [Finding("TRUNCATE fires no triggers, and is not seen.", "DELETE FROM the table instead.")]
+        cascading = sorted(
+            f"{spec.name}.{item.name}"
+            for spec in self._models
+            for item in spec.fields
+            if item.references and item.references.on_delete != "restrict"
+        )
+        if cascading:
+            findings.append(
+                Finding(
+                    f"Foreign keys that delete or change rows by themselves fire no triggers: {', '.join(cascading)}.",
+                    "Delete the rows that refer to one before that one, in the same transaction.",
+                )
+            )
+        row = await self._database.fetch_one(
+            "SELECT @@log_bin, @@log_bin_trust_function_creators, "
+            "(SELECT count(*) FROM information_schema.user_privileges WHERE privilege_type = 'SUPER' "
+            "AND grantee = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), ''''))"
+        )
+        if row is not None and row[0] and not row[1] and not row[2]:
+            findings.append(
+                Finding(
+                    "With the binary log on, only SUPER may make triggers.",
+                    "SET GLOBAL log_bin_trust_function_creators = 1",
+                )
+            )
+        return findings
+
+    async def prepare(self) -> None:
+        """See Source."""
+        await ensure_tables(self._database, may_create=self._may_create)
+        owner = await first_note(self._database, "outbox_owner", self._owner)
+        if owner != self._owner:
+            raise CaptureError(
+                f"The outbox of {self._database.masked_url} is read by the instance {owner!r} already.",
+                hint="Give both instances one name, or remove the other's: dataflow capture --remove.",
+            )
+        await first_note(self._database, "outbox", uuid.uuid4().hex)
+        await first_note(self._database, "place", "0")
+        await self._prepare_triggers()
+
+    async def _prepare_triggers(self) -> None:
+        wanted = self._triggers()
+        mark = fingerprint(wanted)
+        existing = {str(name) for (name,) in await self._database.fetch_all(_HAS_TRIGGER[self._dialect])}
+        complete = all(trigger.name in existing for trigger in wanted)
+        if complete and await read_note(self._database, self._dialect, "triggers") == mark:
+            return
+        # Where DDL can be undone, no change goes by between the old trigger and the new one. MySQL cannot: there the
+        # tables are locked meanwhile.
+        async with self._database.transaction() as transaction:
+            locked = self._dialect is Dialect.MYSQL
+            if locked:
+                names = ", ".join(f"`{name}` WRITE" for name in (*self._decoders, OUTBOX, CAPTURE))
+                await transaction.execute(f"LOCK TABLES {names}")
+            try:
+                for trigger in wanted:
+                    for statement in (*trigger.drop, *trigger.create):
+                        await transaction.execute(statement.replace("%", "%%") if locked else statement)
+                await write_note(transaction, self._dialect, "triggers", mark)
+            finally:
+                if locked:
+                    await transaction.execute("UNLOCK TABLES")
+
+    def _triggers(self) -> list[Trigger]:
+        return [trigger for spec in self._models for trigger in triggers(self._dialect, spec)]
+
+    async def identity(self) -> str:
+        """See Source: random, made with the outbox."""
+        return f"outbox:{await read_note(self._database, self._dialect, 'outbox')}"
+
+    async def chunks(self, after: Place | None) -> AsyncIterator[Chunk]:
+        """See Source. None: all that the outbox holds."""
+        last = -1 if after is None else after.position
+        if after is not None and await self._greatest() < last:
+            raise LostPositionError(
+                f"The outbox of {self._database.masked_url} has not come to place {last} yet, which was published.",
+                hint="The database was restored from a copy.",
+            )
+        while True:
+            rows = await self._next(last)
+            for row in rows:
+                yield self._chunk(row)
+            if rows:
+                last = rows[-1][0]
+            else:
+                yield Chunk(max(last, 0), 0, (), True, "", datetime.now(UTC))
+
+    async def _greatest(self) -> int:
+        """The last place that was given."""
+        if self._dialect is not Dialect.SQLITE:
+            return int(await read_note(self._database, self._dialect, "place") or 0)
+        row = await self._database.fetch_one("SELECT seq FROM sqlite_sequence WHERE name = ?", (OUTBOX,))
+        return 0 if row is None else int(row[0])
+
+    async def _next(self, last: int) -> Sequence[Row]:
+        """Rows beyond a place as soon as there are any; none after a while."""
+        place = "seq" if self._watch else "place"
+        sql = (
+            f"SELECT {place}, op, name, row_before, row_after, tx, created_ms FROM {OUTBOX} "
+            f"WHERE {place} > ? ORDER BY {place} LIMIT {_AT_ONCE}"
+        )
+        if self._watch is not None:
+            return await self._watch.rows(sql, (last,), _HEARTBEAT)
+        began = asyncio.get_running_loop().time()
+        while True:
+            rows = await self._database.fetch_all(marked(self._dialect, sql), (last,))
+            if rows:
+                return rows
+            if not await self._number():
+                now = asyncio.get_running_loop().time()
+                if now > began + _HEARTBEAT:
+                    return []
+                await asyncio.sleep(_BUSY if now < began + _HEARTBEAT / 4 else _QUIET)
+
+    async def _number(self) -> bool:
+        """Give the rows that are new their places; whether there were any."""
+        new = f"SELECT seq FROM {OUTBOX} WHERE place IS NULL ORDER BY seq LIMIT {_AT_ONCE}"
+        if await self._database.fetch_one(new) is None:
+            return False
+        async with self._database.transaction() as transaction:
+            last = int(await read_note(transaction, self._dialect, "place", lock=True) or 0)
+            numbers = [row[0] for row in await transaction.fetch_all(new)]
+            if not numbers:
+                return False
+            shift = last + 1 - numbers[0]
+            # By their keys: a condition would wait for rows of transactions that are open.
+            await transaction.execute(*self._by_key(f"UPDATE {OUTBOX} SET place = seq + {shift} WHERE", numbers))
+            await write_note(transaction, self._dialect, "place", str(numbers[-1] + shift))
+        return True
+
+    def _by_key(self, statement: str, numbers: Sequence[int]) -> tuple[str, Sequence[Any]]:
+        if self._dialect is Dialect.POSTGRESQL:
+            return f"{statement} seq = ANY ($1::bigint[])", [list(numbers)]
+        return f"{statement} seq IN ({', '.join(map(str, numbers))})", ()
+
+    def _chunk(self, row: Row) -> Chunk:
+        place, op, name, before, after, tx, created_ms = row
+        moment = _EPOCH + timedelta(milliseconds=created_ms)
+        transaction = tx or str(place)
+        if op == _MARK:
+            return Chunk(place, 0, (), True, transaction, moment, mark=name)
+        if op == Op.MESSAGE:
+            change = RowChange(Op.MESSAGE, name, after=msgspec.json.decode(after))
+        else:
+            decode = self._decoders.get(name)
+            if decode is None:  # of a model that is not captured any more
+                return Chunk(place, 0, (), True, transaction, moment)
+            change = RowChange(
+                Op(op),
+                name,
+                before=None if before is None else decode(before),
+                after=None if after is None else decode(after),
+            )
+        return Chunk(place, 0, (change,), True, transaction, moment)
+
+    async def acknowledge(self, position: int) -> None:
+        """See Source: what was published is deleted, a part at a time, so that writers do not wait."""
+        place = "seq" if self._watch else "place"
+        find = marked(self._dialect, f"SELECT seq FROM {OUTBOX} WHERE {place} <= ? ORDER BY {place} LIMIT {_AT_ONCE}")
+        while numbers := [row[0] for row in await self._database.fetch_all(find, (position,))]:
+            await self._database.execute(*self._by_key(f"DELETE FROM {OUTBOX} WHERE", numbers))
+            if len(numbers) < _AT_ONCE:
+                return
+
+    async def mark(self, token: str) -> None:
+        """See Source."""
+        sql = f"INSERT INTO {OUTBOX} (op, name, created_ms) VALUES ('{_MARK}', ?, {now_ms(self._dialect)})"
+        await self._database.execute(marked(self._dialect, sql), (token,))
+
+    async def close(self) -> None:
+        """See Source."""
+        if self._watch is not None:
+            await self._watch.close()
+
+    async def remove(self) -> None:
+        """See Source. What the outbox still holds is gone with it."""
+        for trigger in self._triggers():
+            for statement in trigger.drop:
+                await self._database.execute(statement)
+        await remove_tables(self._database)
