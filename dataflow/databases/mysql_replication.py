@@ -15,7 +15,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from pymysql.err import MySQLError, raise_mysql_exception
+from pymysql.err import MySQLError as MySQLError  # also for the probe of the server
+from pymysql.err import raise_mysql_exception
 
 from dataflow.databases import failures
 from dataflow.databases.interface import Row

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pymysql.err import MySQLError
-
-from dataflow.databases.mysql_replication import ReplicationConnection
+from dataflow.databases.mysql_replication import MySQLError, ReplicationConnection
 from dataflow.databases.mysql_text import quote
 from dataflow.events.sources.interface import Finding
 
