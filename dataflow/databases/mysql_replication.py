@@ -98,6 +98,16 @@ class ReplicationConnection:
         """Run a statement that returns no rows."""
         await self.fetch_all(sql, *args)
 
+    async def refusal(self, sql: str) -> str | None:
+        """The server's words, where we lack a privilege for a statement."""
+        try:
+            await self.fetch_all(sql)
+        except MySQLError as error:
+            if code_of(error) in _REFUSED:
+                return str(error.args[-1])
+            raise
+        return None
+
     def translate(self, error: Exception) -> Exception:
         """Our error for one that came from here."""
         if isinstance(error, asyncio.IncompleteReadError | TimeoutError):
