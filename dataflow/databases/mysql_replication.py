@@ -15,8 +15,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from pymysql.err import MySQLError as MySQLError  # also for the probe of the server
-from pymysql.err import raise_mysql_exception
+from pymysql.err import MySQLError, raise_mysql_exception
 
 from dataflow.databases import failures
 from dataflow.databases.interface import Row
@@ -98,6 +97,16 @@ class ReplicationConnection:
     async def execute(self, sql: str, *args: Any) -> None:
         """Run a statement that returns no rows."""
         await self.fetch_all(sql, *args)
+
+    async def refusal(self, sql: str) -> str | None:
+        """The server's words, where we lack a privilege for a statement."""
+        try:
+            await self.fetch_all(sql)
+        except MySQLError as error:
+            if code_of(error) in _REFUSED:
+                return str(error.args[-1])
+            raise
+        return None
 
     def translate(self, error: Exception) -> Exception:
         """Our error for one that came from here."""

@@ -23,11 +23,12 @@ from dataflow.databases.mysql_replication import ReplicationConnection
 from dataflow.databases.url import DatabaseURL
 from dataflow.errors import CaptureError, DatabaseUnavailableError, DataFlowError, LostPositionError
 from dataflow.events.envelope import Op
-from dataflow.events.sources.binlog import BEGINNINGS, EventType, LogReader, file_number, split_position
+from dataflow.events.sources.binlog import BEGINNINGS, EventType, LogReader, split_position
 from dataflow.events.sources.binlog_rows import ColumnFacts, RowReader, columns_of, read_table_map
 from dataflow.events.sources.binlog_statements import Meaning
 from dataflow.events.sources.binlog_transactions import Spool, Transaction, TransactionReader, Xid
 from dataflow.events.sources.interface import Chunk, Finding, Place, RowChange
+from dataflow.events.sources.mysql_log import end_of_log, identity_of, log_file, log_files
 from dataflow.events.sources.mysql_probe import probe
 from dataflow.models import ModelSpec
 
@@ -93,14 +94,14 @@ class BinlogSource:
         await self._execute(_CREATE_MARKS)
         async with await self._connect() as connection:
             try:
-                self._start = await _end_of_log(connection)
+                self._start = await end_of_log(connection)
             except Exception as error:
                 raise connection.translate(error) from error
 
     async def identity(self) -> str:
         """The server's UUID; MariaDB, which has none, is known by its number and its GTID domain."""
         async with await self._connect() as connection:
-            return await _identity(connection)
+            return await identity_of(connection)
 
     async def acknowledge(self, position: int) -> None:
         """Nothing: the server keeps its log for its own time."""
@@ -133,7 +134,7 @@ class BinlogSource:
                 connection = await self._connect()
                 await self._check(connection)
                 if self._start is None:
-                    self._start = await _end_of_log(connection)
+                    self._start = await end_of_log(connection)
                 if place is None and not begun:
                     # Makes a first chunk, so that its place is known, however quiet the tables are.
                     await self.mark(f"{_START}{secrets.token_hex(8)}")
@@ -188,7 +189,7 @@ class BinlogSource:
         at_start = True
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(transactions.close)
-            name = await _file(connection, file)
+            name = await log_file(connection, file)
             stream = await stack.enter_async_context(contextlib.aclosing(connection.events(name, offset)))
             async for raw in stream:
                 event = reader.read(raw)
@@ -309,7 +310,7 @@ class BinlogSource:
         async with contextlib.AsyncExitStack() as stack:
             connection = await stack.enter_async_context(await self._connect())
             file, offset = split_position(position or 0)
-            name = await _file(connection, file) if position else min((await _files(connection)).values())[0]
+            name = await log_file(connection, file) if position else min((await log_files(connection)).values())[0]
             reader, transactions = LogReader(), TransactionReader(connection.database, self._captured, wanted=xid)
             stack.callback(transactions.close)
             stream = await stack.enter_async_context(contextlib.aclosing(connection.events(name, offset or _FIRST)))
@@ -340,7 +341,7 @@ class BinlogSource:
 
     async def _check(self, connection: ReplicationConnection) -> None:
         """Another server behind the same URL has another log."""
-        found = await _identity(connection)
+        found = await identity_of(connection)
         if self._identity is None:
             self._identity = found
         elif self._identity != found:
@@ -370,33 +371,3 @@ def _message(change: RowChange) -> RowChange | None:
 
 def _moment(timestamp: int) -> datetime:
     return datetime.fromtimestamp(timestamp, UTC)
-
-
-async def _identity(connection: ReplicationConnection) -> str:
-    if connection.version[1]:
-        ((server, domain),) = await connection.fetch_all("SELECT @@server_id, @@gtid_domain_id")
-        return f"mariadb:{server}:{domain}"
-    ((uuid,),) = await connection.fetch_all("SELECT @@server_uuid")
-    return f"mysql:{uuid}"
-
-
-async def _files(connection: ReplicationConnection) -> dict[int, tuple[str, int]]:
-    """Number → name and size of the log's files."""
-    return {file_number(name): (name, int(size)) for name, size, *_ in await connection.fetch_all("SHOW BINARY LOGS")}
-
-
-async def _file(connection: ReplicationConnection, number: int) -> str:
-    files = await _files(connection)
-    if number not in files:
-        raise LostPositionError(
-            f"The server no longer has file {number} of its binary log; it has {min(files)} to {max(files)}.",
-            hint="Keep it for longer (SET GLOBAL binlog_expire_logs_seconds = 604800;), and take a snapshot.",
-        )
-    return files[number][0]
-
-
-async def _end_of_log(connection: ReplicationConnection) -> int:
-    """Where the next transaction will start, or a later one."""
-    files = await _files(connection)
-    number = max(files)
-    return number << 40 | files[number][1]

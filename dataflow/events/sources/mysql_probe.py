@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dataflow.databases.mysql_replication import MySQLError, ReplicationConnection
+from dataflow.databases.mysql_replication import ReplicationConnection
 from dataflow.databases.mysql_text import quote
 from dataflow.events.sources.interface import Finding
 
@@ -89,12 +89,9 @@ async def _privileges(connection: ReplicationConnection) -> list[Finding]:
     user, _, host = account.rpartition("@")
     grantee = f"'{user}'@'{host}'"
     monitor = "BINLOG MONITOR" if connection.version[1] else "REPLICATION CLIENT"
-    try:
-        await connection.fetch_all("SHOW BINARY LOGS")
-    except MySQLError as error:
-        return [
-            Finding(f"We may not see the server's binary logs: {error.args[-1]}.", _grant(monitor, grantee), fatal=True)
-        ]
+    refusal = await connection.refusal("SHOW BINARY LOGS")
+    if refusal is not None:
+        return [Finding(f"We may not see the server's binary logs: {refusal}.", _grant(monitor, grantee), fatal=True)]
     if not await connection.may_read_log():
         return [Finding("We may not read the server's binary log.", _grant("REPLICATION SLAVE", grantee), fatal=True)]
     return []
