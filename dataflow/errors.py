@@ -40,7 +40,8 @@
     │   └── VersionConflictError        DF-705  the row has changed since it was read
     ├── EventError                      DF-850
     │   └── CaptureError                DF-851  the changes of a database can't be captured, or not so
-    │       └── LostPositionError       DF-852  the database's log no longer reaches back to where capture stood
+    │       ├── LostPositionError       DF-852  the database's log no longer reaches back to where capture stood
+    │       └── FencedError             DF-853  another process captures now
     ├── BreakerOpenError                DF-900  a dependency did not answer lately, and is not called for now
     └── JobError                        DF-800
         ├── BrokerUnavailableError      DF-801
@@ -322,6 +323,12 @@ class LostPositionError(CaptureError):
     """Changes were committed that nobody will tell any more. Go on from now, and take a snapshot."""
 
     code = "DF-852"
+
+
+class FencedError(CaptureError):
+    """Another process captures now, or Redis has forgotten what this one told it. Capture begins anew by itself."""
+
+    code = "DF-853"
 
 
 class JobError(DataFlowError):

@@ -16,26 +16,28 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime, timedelta
 
 from dataflow.databases.interface import Database
 from dataflow.errors import (
     BreakerOpenError,
     BrokerUnavailableError,
     CaptureError,
+    DatabaseError,
     DatabaseUnavailableError,
+    FencedError,
     LostPositionError,
     PoolTimeoutError,
     TransientDatabaseError,
 )
-from dataflow.events.envelope import Event, Op, encode, entry_id, milliseconds
-from dataflow.events.envelope import Source as Origin
-from dataflow.events.publisher import LOCK_SECONDS, Entry, FencedError, Publisher
+from dataflow.events.entries import EntryMaker
+from dataflow.events.envelope import milliseconds
+from dataflow.events.publisher import LOCK_SECONDS, Entry, Publisher
 from dataflow.events.snapshot import Snapshots
-from dataflow.events.sources.interface import Chunk, Place, RowChange, Source
-from dataflow.events.tables import ensure_tables, read_note, write_note
+from dataflow.events.sources.interface import Chunk, Place, Source
+from dataflow.events.tables import ensure_tables, read_note, remove_messages, write_note
 from dataflow.events.trimming import Trimmer
 from dataflow.jobs import Broker
 from dataflow.jobs.scripts import Argument
@@ -49,6 +51,10 @@ BATCH = 500
 _BATCH_BYTES = 1_000_000
 #: Seconds that an event must have been in Redis before the database may forget it.
 ACK_AFTER = 2.0
+#: Seconds between two looks for tables that were made meanwhile.
+PREPARE_EVERY = 5.0
+#: Seconds that a message stays in the outbox where the log tells it.
+_MESSAGE_SECONDS = 60.0
 #: Seconds to wait after a failure: the first time, and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _LAST_EPOCH = 255
@@ -79,6 +85,7 @@ class Capture:
             only where Redis writes every command to disk (``appendfsync always``).
         lock_seconds: Seconds after which another process takes over from one that died.
         trimmer: What removes old events.
+        prepare_every: Seconds between two looks for tables that were made meanwhile, or made anew.
 
     Attributes:
         published: Events that this process appended.
@@ -97,19 +104,19 @@ class Capture:
         ack_after: float = ACK_AFTER,
         lock_seconds: float = LOCK_SECONDS,
         trimmer: Trimmer | None = None,
+        prepare_every: float = PREPARE_EVERY,
     ) -> None:
         self.source = source
         self.published = 0
         self.working = asyncio.Event()
         self._database = database
-        self._models: Mapping[str, ModelSpec] = {spec.table_name: spec for spec in models}
+        self._entries = EntryMaker(owner, database.dialect.value, source.mechanism, models)
         self._publisher = Publisher(broker, owner, lock_seconds=lock_seconds)
         self._may_create = may_create
         self._ack_after = ack_after
+        self._prepare_every = prepare_every
         self._trimmer = trimmer or Trimmer()
         self._snapshots = Snapshots(source, database, models, self._publisher)
-        self._epoch = 0
-        self._kind = database.dialect.value
         #: Why the source's log can't be read on from where Redis stands.
         self._lost: str | None = None
         self._unacknowledged: deque[tuple[float, int]] = deque()
@@ -145,7 +152,7 @@ class Capture:
                 began = time.monotonic()
                 try:
                     await self._until_ours()
-                    await self._run_once()
+                    await _all_or_none((self._renew, self._run_once))
                 except LostPositionError as error:
                     logger.error("%s Events between are lost; the rows come back by a snapshot.", error)  # noqa: TRY400
                     self._lost = str(error)
@@ -175,17 +182,17 @@ class Capture:
             await asyncio.sleep(self._publisher.lock_seconds / 10)
 
     async def _run_once(self) -> None:
-        """Capture until something fails."""
+        """Capture until something fails, while the right to publish is ours."""
         after = await self._begin()
         self._queue = asyncio.Queue(maxsize=2 * BATCH)
         self._unacknowledged.clear()
         tasks = (
-            self._renew,
             lambda: self._read(after),
             self._publish,
             self._acknowledge,
             self._snapshots.run,
             lambda: self._trimmer.run(self._publisher),
+            self._look_after_database,
         )
         try:
             await _all_or_none(tasks)
@@ -197,7 +204,7 @@ class Capture:
         await ensure_tables(self._database, may_create=self._may_create)
         await self.source.prepare()
         identity, mechanism = await self.source.identity(), self.source.mechanism
-        state = await self._publisher.state()
+        state = await self._publisher.begin()
         note_name = f"incarnation:{self._publisher.owner}"
         note = await read_note(self._database, self._database.dialect, note_name)
         incarnation, _, noted_epoch = (note or "").partition(":")
@@ -211,50 +218,59 @@ class Capture:
             reason = f"The log is another one: {mechanism} {identity}, before {state.mechanism} {state.identity}."
         self._lost = None
         if state is not None and reason is None:
-            self._epoch = state.epoch
+            self._entries.epoch = state.epoch
             logger.info("Capture of %s goes on by %s.", self._publisher.owner, mechanism)
             return state.place
-        self._epoch = 1 + max(int(noted_epoch or 0), state.epoch if state is not None else 0)
-        if self._epoch > _LAST_EPOCH:
+        epoch = 1 + max(int(noted_epoch or 0), state.epoch if state is not None else 0)
+        if epoch > _LAST_EPOCH:
             raise CaptureError("The log was replaced more often than entry ids can count.", hint="Delete the streams.")
         if reason is not None:
             logger.error(
                 "%s Events of epoch %d follow; changes may be missing before them. Ask for a snapshot: dataflow "
-                "capture --snapshot MODEL.", reason, self._epoch,
+                "capture --snapshot MODEL.", reason, epoch,
             )  # fmt: skip
         fresh = secrets.token_hex(8)
-        await write_note(self._database, self._database.dialect, note_name, f"{fresh}:{self._epoch}")
+        if not await self._publisher.renew():  # who has lost the right must not change the note of who has it
+            raise self._fenced()
+        await write_note(self._database, self._database.dialect, note_name, f"{fresh}:{epoch}")
+        self._entries.epoch = epoch
         fields: dict[str, Argument] = {
-            "epoch": self._epoch,
+            "epoch": epoch,
             "identity": identity,
             "mechanism": mechanism,
             "incarnation": fresh,
+            "reason": reason or "",
+            "position": "",
+            "index": "",
         }
-        await self._publisher.forget_place()
-        await self._publisher.publish((), {**fields, "reason": reason or ""})
+        await self._publisher.publish((), fields)
         return None
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self._publisher.lock_seconds / 4)
             if not await self._publisher.renew():
-                raise FencedError(f"Another process captures the changes of {self._publisher.owner!r} now.")
+                raise self._fenced()
+
+    def _fenced(self) -> FencedError:
+        return FencedError(f"Another process captures the changes of {self._publisher.owner!r} now.")
 
     async def _read(self, after: Place | None) -> None:
-        chunks = self.source.chunks(after)
-        self.working.set()
-        async for chunk in chunks:
-            await self._queue.put(chunk)
+        async with aclosing(self.source.chunks(after)) as chunks:
+            self.working.set()
+            async for chunk in chunks:
+                await self._queue.put(chunk)
         raise CaptureError(f"{self.source.mechanism} ended by itself.")
 
     async def _publish(self) -> None:
         while True:
             chunk = await self._queue.get()
+            batch = [chunk]
             entries: list[Entry] = []
             done: list[int] = []
             read_at, size = datetime.now(UTC), 0
             while True:
-                fresh, fields = self._entries(chunk, read_at)
+                fresh, fields = self._entries_of(chunk, read_at)
                 entries += fresh
                 size += sum(len(entry.text) for entry in fresh)
                 if chunk.last:
@@ -262,11 +278,13 @@ class Capture:
                 if fields or len(entries) >= BATCH or size > _BATCH_BYTES or self._queue.empty():
                     break
                 chunk = self._queue.get_nowait()
+                batch.append(chunk)
             last = Place(chunk.position, max(chunk.first + len(chunk.changes) - 1, 0))
             if fields:
                 last = Place(chunk.position, chunk.first + len(fresh))
             self.published += await self._publisher.publish(entries, {**self._progress(chunk, last, entries), **fields})
-            self._snapshots.published(chunk)
+            for one in batch:
+                self._snapshots.published(one)
             now = time.monotonic()
             self._unacknowledged.extend((now, position) for position in done[-1:])
 
@@ -278,59 +296,19 @@ class Capture:
             fields |= {"committed_ms": committed, "published_ms": now, "lag_ms": max(0, now - committed)}
         return fields
 
-    def _entries(self, chunk: Chunk, read_at: datetime) -> tuple[list[Entry], dict[str, str]]:
+    def _entries_of(self, chunk: Chunk, read_at: datetime) -> tuple[list[Entry], dict[str, str]]:
         """The entries of a chunk, and fields of the capture hash that go with them: of a snapshot that it completes."""
         entries = []
         for index, change in enumerate(chunk.changes, chunk.first):
             self._snapshots.saw(change)
-            entries.append(self._entry(chunk, change, index, read_at))
+            entries.append(self._entries.make(chunk, change, index, read_at))
         rows, fields = self._snapshots.reached(chunk)
         index = chunk.first + len(chunk.changes)
         entries += [
-            self._entry(chunk, change, number, read_at, snapshot=True) for number, change in enumerate(rows, index)
+            self._entries.make(chunk, change, number, read_at, snapshot=True)
+            for number, change in enumerate(rows, index)
         ]
         return entries, fields
-
-    def _entry(
-        self, chunk: Chunk, change: RowChange, index: int, read_at: datetime, *, snapshot: bool = False
-    ) -> Entry:
-        message = change.op is Op.MESSAGE
-        spec = None if message else self._models.get(change.table)
-        before, after = change.before, change.after
-        changed: tuple[str, ...] = ()
-        if spec is not None and change.op is Op.UPDATE and before is not None and after is not None:
-            changed = tuple(
-                item.name
-                for item in spec.fields
-                if item.events != "omit" and item.name in before and before[item.name] != after.get(item.name)
-            )
-        tenant = None
-        if spec is not None and spec.features.multi_tenant and (row := after or before):
-            tenant = row.get("tenant_id")
-        event = Event(
-            id=entry_id(self._epoch, chunk.position, index),
-            op=change.op,
-            before=before,
-            after=after,
-            changed=changed,
-            source=Origin(
-                db=self._publisher.owner,
-                kind=self._kind,
-                table=change.table,
-                model=spec.name if spec is not None else None,
-                tenant=tenant,
-                mechanism=self.source.mechanism,
-                position=chunk.position,
-                epoch=self._epoch,
-                snapshot=snapshot,
-                unavailable=change.unavailable,
-            ),
-            transaction=chunk.transaction,
-            index=index,
-            ts=chunk.committed_at,
-            read_at=read_at,
-        )
-        return Entry(f"@{change.table}" if message else change.table, event.id, encode(event, spec))
 
     async def _acknowledge(self) -> None:
         """Tell the source what need not be kept any more."""
@@ -341,6 +319,18 @@ class Capture:
                 position = self._unacknowledged.popleft()[1]
             if position is not None:
                 await self.source.acknowledge(position)
+
+    async def _look_after_database(self) -> None:
+        """Prepare for tables that are made while capture runs, and clear the outbox of what a log has told."""
+        while True:
+            await asyncio.sleep(self._prepare_every)
+            try:
+                await self.source.prepare()
+                if self.source.mechanism != "outbox":
+                    before = datetime.now(UTC) - timedelta(seconds=_MESSAGE_SECONDS)
+                    await remove_messages(self._database, milliseconds(before))
+            except DatabaseError as error:
+                logger.warning("Tables that are new may not be captured yet: %s", error)
 
 
 async def _all_or_none(works: Sequence[Callable[[], Awaitable[None]]]) -> None:

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dataflow.errors import CaptureError
+from dataflow.errors import CaptureError, FencedError
 from dataflow.events.sources.interface import Place
 from dataflow.jobs import Broker, keys
 from dataflow.jobs.scripts import Argument, Script
@@ -40,13 +40,11 @@ if TYPE_CHECKING:
 LOCK_SECONDS = 10.0
 
 _PUBLISH = Script(Path(__file__).parent / "lua" / "publish.lua")
+#: Fields that tell how far capture is.
+_STANDING = ("incarnation", "position", "index")
 # Lets go of the lock, or makes it last, if it is ours.
 _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 _RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
-
-
-class FencedError(CaptureError):
-    """Another process captures now."""
 
 
 class Entry(NamedTuple):
@@ -83,6 +81,8 @@ class Publisher:
         self.lock_seconds = lock_seconds
         self._token = secrets.token_hex(8)
         self._client: Redis | None = None
+        #: Incarnation, position and index that Redis must still have.
+        self._standing: dict[str, str] = {}
 
     async def redis(self) -> Redis:
         """The publisher's own connection, which never sends anything twice."""
@@ -123,15 +123,13 @@ class Publisher:
 
     async def state(self) -> State | None:
         """How far capture is; None where Redis knows nothing of it."""
-        found = await self.fields()
-        if "incarnation" not in found:
-            return None
-        place = Place(int(found["position"]), int(found["index"])) if "position" in found else None
-        return State(int(found["epoch"]), found["identity"], found["mechanism"], found["incarnation"], place)
+        return _state(await self.fields())
 
-    async def forget_place(self) -> None:
-        """Of a new log nothing was published yet."""
-        await self.call("HDEL", keys.capture(self.owner), "position", "index")
+    async def begin(self) -> State | None:
+        """As ``state()``. Whatever is published from now on must find Redis as this, and then each call, left it."""
+        found = await self.fields()
+        self._standing = {name: found.get(name, "") for name in _STANDING}
+        return _state(found)
 
     async def publish(self, entries: Sequence[Entry], fields: Mapping[str, Argument]) -> int:
         """Append entries and set fields of the capture hash, as one step. Returns how many entries were new.
@@ -139,13 +137,15 @@ class Publisher:
         An entry that its stream has already is left alone.
 
         Raises:
-            FencedError: Another process has the right to publish.
+            FencedError: Another process has the right to publish; or Redis is not as ``begin()`` or the last call left
+                it, because it lost its last second in a crash. Nothing was done; begin anew.
             CaptureError: A stream has later entries, and not this one.
             BrokerUnavailableError: The server cannot be reached, or refuses. Sending the same again is harmless.
         """
         from redis.exceptions import ResponseError
 
-        args: list[Argument] = [self.owner, self._token, 2 * len(fields)]
+        standing = " ".join(self._standing.get(name, "") for name in _STANDING)
+        args: list[Argument] = [self.owner, self._token, standing, 2 * len(fields)]
         for name, value in fields.items():
             args += (name, value)
         for entry in entries:
@@ -157,7 +157,10 @@ class Publisher:
             except ResponseError as error:
                 if "FENCED" in str(error):
                     raise FencedError(f"Another process captures the changes of {self.owner!r} now.") from None
+                if "FORGOTTEN" in str(error):
+                    raise FencedError(f"Redis has lost what it was told last of {self.owner!r}.") from None
                 raise
+        self._standing |= {name: str(fields[name]) for name in _STANDING if name in fields}
         if refused:
             await self._check(entries, {item.decode() for item in refused})
         return int(appended)
@@ -187,3 +190,10 @@ class Publisher:
 def _id(text: bytes) -> tuple[int, int]:
     position, _, index = text.partition(b"-")
     return int(position), int(index)
+
+
+def _state(found: Mapping[str, str]) -> State | None:
+    if "incarnation" not in found:
+        return None
+    place = Place(int(found["position"]), int(found["index"])) if found.get("position") else None
+    return State(int(found["epoch"]), found["identity"], found["mechanism"], found["incarnation"], place)

@@ -34,6 +34,8 @@ from dataflow.errors import MissingTableError
 
 OUTBOX = "dataflow_outbox"
 CAPTURE = "dataflow_capture"
+#: Rows of the outbox that are read or deleted at a time.
+ROWS_AT_ONCE = 1_000
 
 _METADATA = sa.MetaData()
 _NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -122,6 +124,26 @@ async def first_note(database: Database, name: str, value: str) -> str:
     )
     await database.execute(insert, (name, value))
     return await read_note(database, database.dialect, name) or value
+
+
+async def remove_messages(database: Database, before_ms: int) -> None:
+    """Delete messages from the outbox that were written before a moment: a log has them, and has no use for the rows.
+
+    By their keys: a condition would wait for rows of transactions that are open, and make their writers wait.
+    """
+    sql = f"SELECT seq FROM {OUTBOX} WHERE op = 'm' AND created_ms < ? ORDER BY seq LIMIT {ROWS_AT_ONCE}"
+    find = marked(database.dialect, sql)
+    while numbers := [row[0] for row in await database.fetch_all(find, (before_ms,))]:
+        await database.execute(*by_key(database.dialect, f"DELETE FROM {OUTBOX} WHERE", numbers))
+        if len(numbers) < ROWS_AT_ONCE:
+            return
+
+
+def by_key(dialect: Dialect, statement: str, numbers: Sequence[int]) -> tuple[str, Sequence[Any]]:
+    """A statement on rows of the outbox, which ends in ``WHERE``, and its arguments."""
+    if dialect is Dialect.POSTGRESQL:
+        return f"{statement} seq = ANY ($1::bigint[])", [list(numbers)]
+    return f"{statement} seq IN ({', '.join(map(str, numbers))})", ()
 
 
 async def remove_tables(database: Database, names: Sequence[str] = (OUTBOX, CAPTURE)) -> None:

@@ -7,7 +7,7 @@ made of them makes a replay harmless. Rows hold Python values in the types of th
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -100,8 +100,8 @@ class Source(Protocol):
         ...
 
     async def prepare(self) -> None:
-        """Make what it needs and may make: publication and slot, triggers and outbox table. Safe to call again, and
-        from several processes at once.
+        """Make what it needs and may make: publication and slot, triggers and outbox table. Safe to call from several
+        processes at once, and again while ``chunks()`` is read: then for tables that were made meanwhile.
         """
         ...
 
@@ -111,7 +111,7 @@ class Source(Protocol):
         """
         ...
 
-    def chunks(self, after: Place | None) -> AsyncIterator[Chunk]:
+    def chunks(self, after: Place | None) -> AsyncGenerator[Chunk]:
         """Everything that was committed after a place (None: from now, or from where the slot stands), without end.
 
         A connection that breaks is made anew by itself, from the last chunk that was given out.

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -30,14 +30,13 @@ from dataflow.events.sources.binlog_transactions import Spool, Transaction, Tran
 from dataflow.events.sources.interface import Chunk, Finding, Place, RowChange
 from dataflow.events.sources.mysql_log import end_of_log, identity_of, log_file, log_files
 from dataflow.events.sources.mysql_probe import probe
+from dataflow.events.tables import OUTBOX
 from dataflow.models import ModelSpec
 
 LOG = logging.getLogger("dataflow.events")
 
 #: The table that marks are written into, a row for each owner.
 MARKS = "dataflow_binlog_marks"
-#: The table of messages of the application.
-OUTBOX = "dataflow_outbox"
 #: Changes in a chunk, at most.
 CHUNK_CHANGES = 1_000
 #: Seconds after which a chunk without changes tells how far the log was read.
@@ -83,6 +82,7 @@ class BinlogSource:
         self._identity: str | None = None
         #: Where to begin without a place.
         self._start: int | None = None
+        self._reading = False
 
     async def probe(self) -> list[Finding]:
         """See Source."""
@@ -91,6 +91,8 @@ class BinlogSource:
 
     async def prepare(self) -> None:
         """Make the table of marks. Where there is no place to go on from, ``chunks()`` begins here."""
+        if self._reading:  # the log has new tables of itself
+            return
         await self._execute(_CREATE_MARKS)
         async with await self._connect() as connection:
             try:
@@ -125,8 +127,17 @@ class BinlogSource:
                 if not await connection.fetch_all(f"SELECT 1 FROM `{MARKS}` LIMIT 1"):
                     await connection.execute(f"DROP TABLE IF EXISTS `{MARKS}`")
 
-    async def chunks(self, after: Place | None) -> AsyncIterator[Chunk]:
+    async def chunks(self, after: Place | None) -> AsyncGenerator[Chunk]:
         """See Source."""
+        self._reading = True
+        try:
+            async with contextlib.aclosing(self._chunks(after)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        finally:
+            self._reading = False
+
+    async def _chunks(self, after: Place | None) -> AsyncGenerator[Chunk]:
         place, whole, pause, begun = after, False, FIRST_PAUSE, False
         while True:
             connection = None

@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Container, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import msgspec
 
@@ -32,6 +31,8 @@ from dataflow.events.sources.triggers import Trigger, fingerprint, now_ms, trigg
 from dataflow.events.tables import (
     CAPTURE,
     OUTBOX,
+    ROWS_AT_ONCE,
+    by_key,
     ensure_tables,
     first_note,
     marked,
@@ -41,8 +42,6 @@ from dataflow.events.tables import (
 )
 from dataflow.models import ModelSpec
 
-#: Rows read at a time.
-_AT_ONCE = 1_000
 #: Seconds after which a quiet outbox gives an empty chunk.
 _HEARTBEAT = 1.0
 #: Seconds between two looks at an outbox of a server that had rows within the last second, and at a quiet one.
@@ -106,7 +105,7 @@ class OutboxSource:
         if self._may_create:
             return findings
         if (await self._database.existing_columns([OUTBOX, CAPTURE])).keys() < {OUTBOX, CAPTURE}:
-            statements = [statement for trigger in self._triggers() for statement in trigger.create]
+            statements = [statement for trigger in self._triggers(self._decoders) for statement in trigger.create]
             findings.append(
                 Finding("Triggers are missing, and none may be made here.", ";\n".join(statements), fatal=True)
             )
@@ -155,7 +154,8 @@ class OutboxSource:
         await self._prepare_triggers()
 
     async def _prepare_triggers(self) -> None:
-        wanted = self._triggers()
+        tables = await self._database.existing_columns(list(self._decoders))
+        wanted = self._triggers(tables)
         mark = fingerprint(wanted)
         existing = {str(name) for (name,) in await self._database.fetch_all(_HAS_TRIGGER[self._dialect])}
         complete = all(trigger.name in existing for trigger in wanted)
@@ -166,7 +166,7 @@ class OutboxSource:
         async with self._database.transaction() as transaction:
             locked = self._dialect is Dialect.MYSQL
             if locked:
-                names = ", ".join(f"`{name}` WRITE" for name in (*self._decoders, OUTBOX, CAPTURE))
+                names = ", ".join(f"`{name}` WRITE" for name in (*tables, OUTBOX, CAPTURE))
                 await transaction.execute(f"LOCK TABLES {names}")
             try:
                 for trigger in wanted:
@@ -177,14 +177,17 @@ class OutboxSource:
                 if locked:
                     await transaction.execute("UNLOCK TABLES")
 
-    def _triggers(self) -> list[Trigger]:
-        return [trigger for spec in self._models for trigger in triggers(self._dialect, spec)]
+    def _triggers(self, tables: Container[str]) -> list[Trigger]:
+        """Those of the tables that there are; others come when there are more."""
+        return [
+            trigger for spec in self._models if spec.table_name in tables for trigger in triggers(self._dialect, spec)
+        ]
 
     async def identity(self) -> str:
         """See Source: random, made with the outbox."""
         return f"outbox:{await read_note(self._database, self._dialect, 'outbox')}"
 
-    async def chunks(self, after: Place | None) -> AsyncIterator[Chunk]:
+    async def chunks(self, after: Place | None) -> AsyncGenerator[Chunk]:
         """See Source. None: all that the outbox holds."""
         last = -1 if after is None else after.position
         if after is not None and await self._greatest() < last:
@@ -213,7 +216,7 @@ class OutboxSource:
         place = "seq" if self._watch else "place"
         sql = (
             f"SELECT {place}, op, name, row_before, row_after, tx, created_ms FROM {OUTBOX} "
-            f"WHERE {place} > ? ORDER BY {place} LIMIT {_AT_ONCE}"
+            f"WHERE {place} > ? ORDER BY {place} LIMIT {ROWS_AT_ONCE}"
         )
         if self._watch is not None:
             return await self._watch.rows(sql, (last,), _HEARTBEAT)
@@ -230,7 +233,7 @@ class OutboxSource:
 
     async def _number(self) -> bool:
         """Give the rows that are new their places; whether there were any."""
-        new = f"SELECT seq FROM {OUTBOX} WHERE place IS NULL ORDER BY seq LIMIT {_AT_ONCE}"
+        new = f"SELECT seq FROM {OUTBOX} WHERE place IS NULL ORDER BY seq LIMIT {ROWS_AT_ONCE}"
         if await self._database.fetch_one(new) is None:
             return False
         async with self._database.transaction() as transaction:
@@ -240,14 +243,11 @@ class OutboxSource:
                 return False
             shift = last + 1 - numbers[0]
             # By their keys: a condition would wait for rows of transactions that are open.
-            await transaction.execute(*self._by_key(f"UPDATE {OUTBOX} SET place = seq + {shift} WHERE", numbers))
+            await transaction.execute(
+                *by_key(self._dialect, f"UPDATE {OUTBOX} SET place = seq + {shift} WHERE", numbers)
+            )
             await write_note(transaction, self._dialect, "place", str(numbers[-1] + shift))
         return True
-
-    def _by_key(self, statement: str, numbers: Sequence[int]) -> tuple[str, Sequence[Any]]:
-        if self._dialect is Dialect.POSTGRESQL:
-            return f"{statement} seq = ANY ($1::bigint[])", [list(numbers)]
-        return f"{statement} seq IN ({', '.join(map(str, numbers))})", ()
 
     def _chunk(self, row: Row) -> Chunk:
         place, op, name, before, after, tx, created_ms = row
@@ -272,10 +272,12 @@ class OutboxSource:
     async def acknowledge(self, position: int) -> None:
         """See Source: what was published is deleted, a part at a time, so that writers do not wait."""
         place = "seq" if self._watch else "place"
-        find = marked(self._dialect, f"SELECT seq FROM {OUTBOX} WHERE {place} <= ? ORDER BY {place} LIMIT {_AT_ONCE}")
+        find = marked(
+            self._dialect, f"SELECT seq FROM {OUTBOX} WHERE {place} <= ? ORDER BY {place} LIMIT {ROWS_AT_ONCE}"
+        )
         while numbers := [row[0] for row in await self._database.fetch_all(find, (position,))]:
-            await self._database.execute(*self._by_key(f"DELETE FROM {OUTBOX} WHERE", numbers))
-            if len(numbers) < _AT_ONCE:
+            await self._database.execute(*by_key(self._dialect, f"DELETE FROM {OUTBOX} WHERE", numbers))
+            if len(numbers) < ROWS_AT_ONCE:
                 return
 
     async def mark(self, token: str) -> None:
@@ -290,7 +292,7 @@ class OutboxSource:
 
     async def remove(self) -> None:
         """See Source. What the outbox still holds is gone with it."""
-        for trigger in self._triggers():
+        for trigger in self._triggers(await self._database.existing_columns(list(self._decoders))):
             for statement in trigger.drop:
                 await self._database.execute(statement)
         await remove_tables(self._database)

@@ -20,10 +20,9 @@ from dataflow.events.sources.pgoutput import (
     moment,
 )
 from dataflow.events.sources.pgvalues import RowReader
+from dataflow.events.tables import OUTBOX
 from dataflow.models import FieldSpec, FieldType, Kind, ModelSpec
 
-#: Where the application writes its messages, in the transaction that causes them.
-OUTBOX = "dataflow_outbox"
 _OUTBOX = ModelSpec(
     "Outbox",
     OUTBOX,

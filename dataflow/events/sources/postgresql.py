@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,10 @@ class PostgreSQLSource:
         self._heartbeat = heartbeat
         self._connection: ReplicationConnection | None = None
         self._closing = asyncio.Event()
+        #: Tables that are not captured, as far as that was told.
+        self._missing: set[str] = set()
+        #: Object ids of tables that were prepared.
+        self._known: set[int] = set()
         #: Name of slot and publication, and prefix of marks.
         self.name = setup.object_name(owner, self._url.database)
 
@@ -84,7 +89,14 @@ class PostgreSQLSource:
         return findings
 
     async def prepare(self) -> None:
-        await setup.make(self._database, self.name, list(self._models))
+        if self._connection is None:
+            self._known.clear()
+        missing = await setup.publish(self._database, self.name, list(self._models), self._known)
+        for table in missing - self._missing:
+            logger.warning("The table %r is not captured: it is missing, not ours, or not in the log.", table)
+        self._missing = missing
+        if self._connection is None:
+            await setup.make_slot(self._database, self.name)
 
     async def identity(self) -> str:
         connection = await self._connect()
@@ -93,7 +105,7 @@ class PostgreSQLSource:
         finally:
             await connection.close()
 
-    async def chunks(self, after: Place | None) -> AsyncIterator[Chunk]:
+    async def chunks(self, after: Place | None) -> AsyncGenerator[Chunk]:
         """See ``Source``.
 
         A place must be the newest there is: who waits until another process has let go of the slot, and begins from an
@@ -114,8 +126,9 @@ class PostgreSQLSource:
                         attempts = await self._pause(attempts, STANDBY_SECONDS)
                         continue
                     attempts = 0
-                    async for chunk in self._read(connection, reader):
-                        yield chunk
+                    async with aclosing(self._read(connection, reader)) as chunks:
+                        async for chunk in chunks:
+                            yield chunk
                 finally:
                     self._connection = None
                     await connection.close()
@@ -188,7 +201,7 @@ class PostgreSQLSource:
         self._connection = connection
         return True
 
-    async def _read(self, connection: ReplicationConnection, reader: Transactions) -> AsyncIterator[Chunk]:
+    async def _read(self, connection: ReplicationConnection, reader: Transactions) -> AsyncGenerator[Chunk]:
         loop = asyncio.get_running_loop()
         told = loop.time()
         while True:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from dataflow.databases.interface import Database, Executor
 from dataflow.errors import CaptureError, DatabaseError
 from dataflow.events.sources.interface import Finding
-from dataflow.events.sources.pgtransactions import OUTBOX
+from dataflow.events.tables import OUTBOX
 
 logger = logging.getLogger("dataflow.events")
 
@@ -165,22 +165,35 @@ async def find(executor: Executor, name: str, tables: Sequence[str]) -> list[Tab
     return [table for table in found if table.name != OUTBOX or table.oid is not None]
 
 
-async def make(database: Database, name: str, tables: Sequence[str]) -> None:
-    """Publication, whole rows and slot, in this order: what the slot tells must find the publication.
+async def publish(database: Database, name: str, tables: Sequence[str], known: set[int]) -> set[str]:
+    """Publication and whole rows. Comes before the slot: what it tells must find the publication.
 
-    A slot that cannot be read any more is made anew; it begins after every place that was ever read from the old one.
+    Args:
+        database: The database.
+        name: Of the publication.
+        tables: What it is to name.
+        known: Object ids of tables that were seen to already; others are added. Asking for whole rows locks a table,
+            and is not tried again and again.
+
+    Returns:
+        The tables that are not captured.
     """
     async with database.transaction({"lock_timeout": "10s"}) as transaction:
         await transaction.fetch_one("SELECT pg_advisory_xact_lock($1)", [_LOCK_KEY])
         found = await find(transaction, name, tables)
         wanted = [table for table in found if table.capturable]
-        for table in found:
-            if table not in wanted:
-                logger.warning("The table %r is not captured: it is missing, not ours, or not in the log.", table.name)
         await _publish(transaction, name, wanted)
     for table in wanted:
-        if table.owned and table.name != OUTBOX:
+        if table.owned and table.name != OUTBOX and table.oid is not None and table.oid not in known:
+            known.add(table.oid)
             await _log_whole_rows(database, table.short)
+    return {table.name for table in found} - {table.name for table in wanted}
+
+
+async def make_slot(database: Database, name: str) -> None:
+    """The slot. One that cannot be read any more is made anew; it begins after every place that was ever read from the
+    old one.
+    """
     await database.fetch_all(f"{_DROP_SLOT} AND wal_status = 'lost'", [name])
     try:
         await database.fetch_one(

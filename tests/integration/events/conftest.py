@@ -12,7 +12,7 @@ from tests.integration.events.test_binlog_source import LOGGED
 from tests.servers import MariaDBServer
 
 #: A database and a way to capture its changes.
-MECHANISMS = ["sqlite-outbox", "postgresql-outbox", "mysql-outbox", "postgresql-pgoutput", "mariadb-binlog"]
+MECHANISMS = ["sqlite-outbox", "postgresql-outbox", "postgresql-pgoutput", "mysql-outbox", "mysql-binlog"]
 
 
 _numbers = itertools.count(1)
@@ -21,14 +21,12 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def logging_mariadb() -> Iterator[MariaDBServer]:
     """A MariaDB with a binary log."""
-    with _serving(MariaDBServer) as server:
-        server.options = dict(LOGGED)
-        server.restart()
+    with _serving(MariaDBServer, LOGGED) as server:
         yield server
 
 
 @pytest.fixture
-def mariadb_db_url(logging_mariadb: MariaDBServer) -> str:
+def binlog_db_url(logging_mariadb: MariaDBServer) -> str:
     """An empty database there; it goes with the server."""
     name = f"events_{next(_numbers)}"
     with (
@@ -44,7 +42,8 @@ def line_of(request: pytest.FixtureRequest) -> Line:
     kind, _, mechanism = request.param.partition("-")
     if mechanism == "pgoutput":
         pytest.importorskip("psycopg")
-    url = request.getfixturevalue(f"{kind}_url" if kind == "sqlite" else f"{kind}_db_url")
+    fixture = {"sqlite-outbox": "sqlite_url", "mysql-binlog": "binlog_db_url"}.get(request.param, f"{kind}_db_url")
+    url = request.getfixturevalue(fixture)
     return Line(url, request.getfixturevalue("redis_url"), mechanism)
 
 

@@ -85,7 +85,14 @@ class Line:
     async def open(self) -> None:
         await self.app.create_tables_async()
 
-    async def start(self, *, ack_after: float = 0.2, lock_seconds: float = 10.0, wait: bool = True) -> Capture:
+    async def start(
+        self,
+        *,
+        ack_after: float = 0.2,
+        lock_seconds: float = 10.0,
+        prepare_every: float = 5.0,
+        wait: bool = True,
+    ) -> Capture:
         """Capture; returns when it reads."""
         best, _ = await choose(self.service.site, self.mechanism)
         self.capture = Capture(
@@ -97,6 +104,7 @@ class Line:
             ack_after=ack_after,
             lock_seconds=lock_seconds,
             trimmer=Trimmer(interval=3600),
+            prepare_every=prepare_every,
         )
         await self.capture.start()
         if wait:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from datetime import timedelta
 from typing import Any
@@ -92,7 +93,7 @@ def _bound(line: Line, *values: Any) -> list[Any]:
 async def test_what_was_rolled_back_or_is_not_captured_gives_no_event(line: Line) -> None:
     await line.start()
     with pytest.raises(ZeroDivisionError):
-        await _insert_and_fail(line)
+        await _run_and_fail(line, "INSERT INTO items (id, name, count) VALUES (1, 'lost', 0)")
     await line.run(f"INSERT INTO {line.app.models['Silent'].table_name} (name) VALUES ('x')")
     await line.run("INSERT INTO items (id, name, count) VALUES (2, 'kept', 0)")
     assert [event["after"]["id"] for event in await line.events("items", 1)] == [2]
@@ -100,9 +101,9 @@ async def test_what_was_rolled_back_or_is_not_captured_gives_no_event(line: Line
     assert await client.hgetall(keys.events(line.app.name)) == {b"items": b"1"}
 
 
-async def _insert_and_fail(line: Line) -> None:
+async def _run_and_fail(line: Line, statement: str, *args: Any) -> None:
     async with line.app.database.transaction() as transaction:
-        await line.run("INSERT INTO items (id, name, count) VALUES (1, 'lost', 0)", executor=transaction)
+        await line.run(statement, *args, executor=transaction)
         raise ZeroDivisionError
 
 
@@ -215,3 +216,57 @@ async def test_a_snapshot_among_changes_adds_up_to_the_table(line: Line) -> None
         rows[key] = event["after"]
     assert rows == await line.rows()
     assert len(rows) == 2_500
+
+
+async def test_a_table_that_is_made_while_capture_runs_is_captured(line: Line) -> None:
+    await line.run("DROP TABLE items")
+    await line.start(prepare_every=0.05)
+    await line.run("INSERT INTO silents (name) VALUES ('x')")
+    await line.app.create_tables_async()
+    # Rows from before capture has seen the table are not told where the database must be asked for them.
+    client, number = await line.app.broker.client(), 0
+    async with asyncio.timeout(15):
+        while not await client.exists(keys.events(line.app.name, "items")):
+            number += 1
+            await line.run("INSERT INTO items (id, name, count) VALUES (?, 'early', 0)", number)
+            await asyncio.sleep(0.02)
+    await line.run("UPDATE items SET name = 'late' WHERE id = ?", number)
+    await line.passed()
+    found = [json.loads(fields[b"event"]) for _, fields in await line.raw("items")]
+    told_ids = [event["after"]["id"] for event in found if event["op"] == "c"]
+    assert told_ids == list(range(told_ids[0], number + 1))
+    assert (found[-1]["op"], found[-1]["before"]["name"], found[-1]["after"]["name"]) == ("u", "early", "late")
+
+
+async def test_a_log_tells_that_columns_changed_before_the_first_row_that_has_them(line: Line) -> None:
+    await line.start()
+    await line.run("INSERT INTO items (id, name, count) VALUES (1, 'a', 0)")
+    await line.run("ALTER TABLE items ADD COLUMN extra INTEGER")
+    await line.run("INSERT INTO items (id, name, count, extra) VALUES (2, 'b', 0, 5)")
+    await line.run("UPDATE items SET extra = 6 WHERE id = 2")
+    await line.passed()
+    found = [json.loads(fields[b"event"]) for _, fields in await line.raw("items")]
+    outbox = line.mechanism == "outbox"
+    assert [event["op"] for event in found] == (["c", "c", "u"] if outbox else ["c", "ddl", "c", "u"])
+    assert folded(found) == await line.rows()
+    assert all(event["before"] is event["after"] is None for event in found if event["op"] == "ddl")
+
+
+async def test_messages_are_told_and_do_not_stay_in_the_outbox(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataflow.events.capture._MESSAGE_SECONDS", 0.0)
+    await line.start(prepare_every=0.05)
+    statement = "INSERT INTO dataflow_outbox (op, name, row_after, created_ms) VALUES ('m', 'order_created', ?, 1)"
+    async with line.app.database.transaction() as transaction:
+        await line.run("INSERT INTO items (id, name, count) VALUES (1, 'a', 0)", executor=transaction)
+        await line.run(statement, '{"order": 7}', executor=transaction)
+    with pytest.raises(ZeroDivisionError):
+        await _run_and_fail(line, statement, '{"order": 8}')
+    [event] = await line.events("@order_created", 1)
+    assert (event["op"], event["after"], event["source"]["table"]) == ("m", {"order": 7}, "order_created")
+
+    async def empty() -> bool:
+        return await line.app.database.fetch_one("SELECT 1 FROM dataflow_outbox") is None
+
+    await line.until(empty)
+    await line.passed()
+    assert len(await line.raw("@order_created")) == 1
