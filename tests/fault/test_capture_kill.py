@@ -63,8 +63,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-#: Database and mechanism.
-KINDS = ["sqlite", "postgresql", "mysql"]
+#: Database → the mechanism that captures it.
+KINDS = {"sqlite": "outbox", "postgresql": "pgoutput", "mysql": "binlog"}
 
 
 @pytest.fixture(params=KINDS)
@@ -96,6 +96,9 @@ async def test_no_event_is_lost_or_twice_whoever_is_killed(
     done = asyncio.Event()
     random_ = random.Random()
 
+    insert = sql(database, "INSERT INTO items (id, name, count) VALUES (?, 'n', 0)")
+    update = sql(database, "UPDATE items SET count = count + 1 WHERE id = ?")
+
     async def write(writer: int) -> None:
         own = 10_000 * writer
         while not done.is_set():
@@ -103,13 +106,9 @@ async def test_no_event_is_lost_or_twice_whoever_is_killed(
             # A commit that a killed server did not answer is done or not; the table tells.
             with suppress(DatabaseError):
                 async with database.transaction() as transaction:
-                    await transaction.execute(
-                        sql(database, "INSERT INTO items (id, name, count) VALUES (?, 'n', 0)"), (own,)
-                    )
-                    await transaction.execute(
-                        sql(database, "UPDATE items SET count = count + 1 WHERE id = ?"), (own - 3,)
-                    )
-                    await transaction.execute(sql(database, "UPDATE items SET count = count + 1 WHERE id = ?"), (own,))
+                    await transaction.execute(insert, (own,))
+                    await transaction.execute(update, (own - 3,))
+                    await transaction.execute(update, (own,))
                     if own % 3 == 0:
                         await transaction.execute(sql(database, "DELETE FROM items WHERE id = ?"), (own - 1,))
             await asyncio.sleep(random_.random() * 0.02)
@@ -146,7 +145,8 @@ async def test_no_event_is_lost_or_twice_whoever_is_killed(
             events = [json.loads(fields[b"event"]) for _, fields in client.xrange(STREAM)]
             rows = await database.fetch_all("SELECT id, name, count FROM items")
             assert folded(events) == {row[0]: {"id": row[0], "name": row[1], "count": row[2]} for row in rows}
-            assert {event["source"]["epoch"] for event in events} == {1}
+            sources = {(event["source"]["epoch"], event["source"]["mechanism"]) for event in events}
+            assert sources == {(1, KINDS[database.dialect.value])}
     finally:
         capture.kill()
         await database.close()

@@ -17,7 +17,7 @@ from dataflow.errors import LostPositionError
 from dataflow.events.envelope import Op
 from dataflow.events.sources.binlog import EventType, LogEvent, inflate, packed_int
 from dataflow.events.sources.binlog_columns import BLOBS, CHARACTERS, NUMBERS, Column, ColumnType, column_reader
-from dataflow.events.sources.interface import RowChange
+from dataflow.events.sources.interface import UNREADABLE, RowChange
 from dataflow.models import FieldSpec, ModelSpec
 from dataflow.queries.codecs import decoder
 
@@ -236,6 +236,7 @@ class RowReader:
 
     def __init__(self, table: str, columns: Sequence[Column], spec: ModelSpec | None) -> None:
         self._table = table
+        self._warned: set[str] = set()
         fields = spec.by_name if spec else {}
         self._columns = [(item.name, column_reader(item), _converter(item, fields.get(item.name))) for item in columns]
         self._all = (1 << len(columns)) - 1
@@ -260,9 +261,11 @@ class RowReader:
             for row, missing in images:
                 yield RowChange(Op.CREATE, self._table, None, row, missing)
         elif event.type in _UPDATES:
-            for before, _ in images:
+            logged = {name for name, _, _ in self._shape(first)[0]}
+            for before, not_in_before in images:
                 after, missing = next(images)
-                yield RowChange(Op.UPDATE, self._table, before, after, missing)
+                odd = (name for name in not_in_before if name in logged)
+                yield RowChange(Op.UPDATE, self._table, before, after, tuple(dict.fromkeys((*missing, *odd))))
         else:
             for row, missing in images:
                 yield RowChange(Op.DELETE, self._table, row, None, missing)
@@ -286,9 +289,11 @@ class RowReader:
                         value, at = read(body, at)
                         try:
                             row[name] = value if convert is None or value is None else convert(value)
-                        except (ValueError, OverflowError):
+                        except (ValueError, TypeError, ArithmeticError) as error:
                             # One odd value must not hold up all that comes after it.
-                            LOG.warning("A value of %s.%s does not fit its field, and is left out.", self._table, name)
+                            if name not in self._warned:
+                                self._warned.add(name)
+                                LOG.warning(UNREADABLE, self._table, name, type(error).__name__)
                             unreadable = (*unreadable, name)
                     nulls >>= 1
                 yield row, unreadable

@@ -14,6 +14,9 @@ from typing import Any, NamedTuple, Protocol
 
 from dataflow.events.envelope import Op
 
+#: The warning, once for each column, of values that cannot be read: table, column, error.
+UNREADABLE = "%s.%s holds values that its field cannot have (%s); events leave them out."
+
 
 class Place(NamedTuple):
     """Where in the log a change is.
@@ -36,7 +39,7 @@ class RowChange:
         table: Name of the table; of a message, its type.
         before: The row before, as far as the database tells.
         after: The row after; of a message, its payload.
-        unavailable: Columns whose values the database did not tell.
+        unavailable: Columns whose values the database did not tell, or that their fields cannot have.
     """
 
     op: Op

@@ -261,12 +261,9 @@ class OutboxSource:
             decode = self._decoders.get(name)
             if decode is None:  # of a model that is not captured any more
                 return Chunk(place, 0, (), True, transaction, moment)
-            change = RowChange(
-                Op(op),
-                name,
-                before=None if before is None else decode(before),
-                after=None if after is None else decode(after),
-            )
+            old, not_in_old = (None, ()) if before is None else decode(before)
+            new, not_in_new = (None, ()) if after is None else decode(after)
+            change = RowChange(Op(op), name, old, new, tuple(dict.fromkeys((*not_in_new, *not_in_old))))
         return Chunk(place, 0, (change,), True, transaction, moment)
 
     async def acknowledge(self, position: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -10,9 +11,13 @@ from uuid import UUID
 
 import msgspec
 
+from dataflow.events.sources.interface import UNREADABLE
 from dataflow.models import FieldSpec, Kind, ModelSpec
 
-Decode = Callable[[str | bytes], dict[str, Any]]
+#: Gives the row, and the columns whose values could not be read.
+Decode = Callable[[str | bytes], tuple[dict[str, Any], tuple[str, ...]]]
+
+logger = logging.getLogger("dataflow.events")
 
 _json = msgspec.json.Decoder()
 
@@ -46,16 +51,20 @@ _FROM_TEXT: Mapping[Kind, Callable[[Any], Any]] = {
 
 
 def row_decoder(spec: ModelSpec) -> Decode:
-    """A function from what a trigger wrote of a row of this model. A value that is none of its field's type, as tables
-    may hold that others write to, comes as the database told it.
+    """A function from what a trigger wrote of a row of this model.
+
+    A value that its field cannot have, as tables may hold that others write to, is left out and named: by every source.
     """
     columns = [(item.name, _from_text(item)) for item in spec.fields]
 
-    def decode(text: str | bytes) -> dict[str, Any]:
+    warned: set[str] = set()
+
+    def decode(text: str | bytes) -> tuple[dict[str, Any], tuple[str, ...]]:
         told = _json.decode(text)
         if isinstance(told, list):
             told = {name: value for part in told for name, value in part.items()}
-        row = {}
+        row: dict[str, Any] = {}
+        unreadable: tuple[str, ...] = ()
         for name, convert in columns:
             if name not in told:
                 continue
@@ -64,18 +73,18 @@ def row_decoder(spec: ModelSpec) -> Decode:
                 if type(value) is list and len(value) == 2:
                     value = _stored(*value)
                 if convert is not None:
-                    value = _converted(convert, value)
+                    try:
+                        value = convert(value)
+                    except (ValueError, TypeError, ArithmeticError) as error:
+                        unreadable = (*unreadable, name)
+                        if name not in warned:
+                            warned.add(name)
+                            logger.warning(UNREADABLE, spec.table_name, name, type(error).__name__)
+                        continue
             row[name] = value
-        return row
+        return row, unreadable
 
     return decode
-
-
-def _converted(convert: Callable[[Any], Any], value: Any) -> Any:
-    try:
-        return convert(value)
-    except (ValueError, TypeError, ArithmeticError):
-        return value
 
 
 def _stored(kind: Any, text: Any) -> Any:

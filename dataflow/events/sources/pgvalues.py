@@ -15,6 +15,7 @@ from uuid import UUID
 
 import msgspec
 
+from dataflow.events.sources.interface import UNREADABLE
 from dataflow.events.sources.pgoutput import UNCHANGED, Raw, Relation
 from dataflow.models import FieldType, Kind, ModelSpec
 
@@ -100,12 +101,7 @@ class RowReader:
     def _warn(self, column: str, error: Exception) -> None:
         if column not in self._warned:
             self._warned.add(column)
-            logger.warning(
-                "%s.%s holds values that its field cannot have (%s); events leave them out.",
-                self._table,
-                column,
-                type(error).__name__,
-            )
+            logger.warning(UNREADABLE, self._table, column, type(error).__name__)
 
 
 def reader(field_type: FieldType) -> Read:

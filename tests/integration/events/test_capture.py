@@ -48,16 +48,6 @@ async def test_an_event_is_read_back_in_the_types_of_its_model(sqlite_line: Line
     assert event.ts.tzinfo is not None
 
 
-async def test_rows_that_others_wrote_in_wrong_types_are_told_as_they_are(sqlite_line: Line) -> None:
-    line = sqlite_line
-    await line.start()
-    await line.run("INSERT INTO items (id, name, count) VALUES (1, X'00ff', 'many')")
-    await line.run("INSERT INTO items (id, name, count) VALUES (2, 'next', 1)")
-    found = await line.events("items", 2)
-    assert found[0]["after"]["count"] == "many"
-    assert found[1]["after"] == {"id": 2, "name": "next", "count": 1}
-
-
 async def test_a_redis_that_lost_everything_gets_a_new_epoch_loudly(
     sqlite_line: Line, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -270,3 +270,19 @@ async def test_messages_are_told_and_do_not_stay_in_the_outbox(line: Line, monke
     await line.until(empty)
     await line.passed()
     assert len(await line.raw("@order_created")) == 1
+
+
+async def test_a_value_that_the_field_cannot_have_is_left_out_and_named(
+    line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
+    await line.start()
+    table = line.app.models["Everything"].table_name
+    await insert_everything(line)
+    for status in ("weird", "odd", "open"):
+        await line.run(f"UPDATE {table} SET status = '{status}'")
+    _, first, second, third = await line.events(table, 4)
+    rest = {name: value for name, value in TOLD.items() if name != "status"}
+    assert (first["before"], first["after"], first["source"]["unavailable"]) == (TOLD, rest, ["status"])
+    assert (second["before"], second["after"], second["source"]["unavailable"]) == (rest, rest, ["status"])
+    assert (third["before"], third["after"], third["source"]["unavailable"]) == (rest, TOLD, ["status"])
+    assert caplog.text.count("holds values that its field cannot have") == 1
