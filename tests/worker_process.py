@@ -68,6 +68,15 @@ class Stall(BaseDataFlowNode):
         return {}
 
 @db.register_node
+class Trace(BaseDataFlowNode):
+    """Leaves a line each time that it runs, whatever was recorded of earlier runs."""
+
+    async def execute(self, input_data):
+        with open("trace", "a") as file:
+            file.write(input_data["job"] + "\\n")
+        return {}
+
+@db.register_node
 class Die(BaseDataFlowNode):
     """Kills its process: each time, or where a file is named only while that does not exist."""
 
@@ -113,8 +122,12 @@ class App:
     def open_gate(self) -> None:
         self.gate.touch()
 
+    def traces(self) -> list[str]:
+        """Names of jobs whose Trace ran, one per run."""
+        return (self.folder / "trace").read_text().split()
+
     async def effects(self, table: str = "effects", by: str = "job") -> list[str]:
-        """Names of jobs that have left a row, one per row; in ``onces`` by a node that a second run does not repeat."""
+        """Names of jobs that have left a row, one per row."""
         import sqlite3
 
         import aiosqlite

@@ -63,7 +63,7 @@ class Ledger:
 
     Attributes:
         enqueued: Jobs.
-        effects: Jobs that left their effect: a row whose key is the job's id.
+        effects: Jobs that left their effect: a row that names the job.
         lost: Ids of jobs without one.
         doubled: Ids of jobs with more than one.
         unfinished: Job id → status, of those that Redis does not call finished.
@@ -184,9 +184,10 @@ class Chaos:
 
     def _workflow(self, job: str) -> Workflow:
         return self._app.chain(
-            Step("run", "EffectCreateNode", {"job": job}),
+            Step("run", "Trace", {"job": job}),
             Step("nap", "Nap", {"seconds": self._chance.uniform(*self._plan.nap)}),
-            Step("effect", "OnceUpsertNode", {"where": {"job": job}, "create": {"job": job}}),
+            # A plain insert: only the run ledger keeps a second run from leaving a second row.
+            Step("effect", "EffectCreateNode", {"job": job}),
         )
 
     def _graph(self, number: int) -> list[dict[str, Any]]:
@@ -220,18 +221,18 @@ class Chaos:
         self.ledger.enqueued = len(self._parents)
 
     async def _until_all_effects(self) -> None:
-        while len(await self._app.effects("onces")) < len(self._parents):
+        while len(set(await self._app.effects())) < len(self._parents):
             await asyncio.sleep(0.5)
 
     async def _balance(self) -> None:
         ledger = self.ledger
-        effects = Counter(await self._app.effects("onces"))
+        effects = Counter(await self._app.effects())
         ledger.effects = len(effects)
         ledger.lost = [job for job in self._parents if job not in effects]
         ledger.doubled = [job for job, count in effects.items() if count > 1]
-        runs = await self._app.effects()
+        runs = self._app.traces()
         ledger.reruns = len(runs) - len(set(runs))
-        order = {job: place for place, job in enumerate(await self._app.effects("onces", by="id"))}
+        order = {job: place for place, job in enumerate(await self._app.effects(by="id"))}
         ledger.early = [
             job
             for job, parents in self._parents.items()
