@@ -44,7 +44,7 @@ class Op(StrEnum):
     #: A row as a snapshot found it.
     READ = "r"
     TRUNCATE = "t"
-    #: The table's columns changed.
+    #: The table's columns have changed: told by logs before the first row that has the new ones; no rows in it.
     SCHEMA = "ddl"
     #: The application published it (``db.publish``).
     MESSAGE = "m"
