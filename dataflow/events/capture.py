@@ -329,7 +329,7 @@ class Capture:
                 if self.source.mechanism != "outbox":
                     before = datetime.now(UTC) - timedelta(seconds=_MESSAGE_SECONDS)
                     await remove_messages(self._database, milliseconds(before))
-            except DatabaseError as error:
+            except (DatabaseError, CaptureError) as error:
                 logger.warning("Tables that are new may not be captured yet: %s", error)
 
 

@@ -154,11 +154,14 @@ class CaptureService:
 
     async def probe(self) -> list[Probed]:
         """What each mechanism would give here, the best first."""
-        return await probe(self.site, self._mechanism)
+        found = await probe(self.site, self._mechanism)
+        for probed in found:
+            await probed.source.close()
+        return found
 
     async def remove(self) -> None:
         """Remove from the database what capture made there. Streams stay."""
-        for probed in await self.probe():
+        for probed in await probe(self.site, self._mechanism):
             await probed.source.remove()
             await probed.source.close()
 

@@ -83,7 +83,7 @@ MECHANISMS: dict[Dialect, dict[str, Make]] = {
 
 
 async def probe(site: Site, mechanism: str | None = None) -> list[Probed]:
-    """What each mechanism of a database would give, the best first.
+    """What each mechanism of a database would give, the best first. Who asks closes the sources.
 
     Args:
         site: What is to be captured.
@@ -113,10 +113,16 @@ async def choose(site: Site, mechanism: str | None = None) -> tuple[Probed, list
         CaptureError: None can be used; the message says why, and what would change that.
     """
     passed: list[Probed] = []
+    best: Probed | None = None
     for probed in await probe(site, mechanism):
-        if probed.usable:
-            return probed, passed
-        passed.append(probed)
+        if best is None and probed.usable:
+            best = probed
+            continue
+        await probed.source.close()
+        if best is None:
+            passed.append(probed)
+    if best is not None:
+        return best, passed
     raise CaptureError(
         f"The changes of {site.database.masked_url} cannot be captured: "
         + "; ".join(f"{item.source.mechanism}: {finding.problem}" for item in passed for finding in fatal(item)),

@@ -102,13 +102,8 @@ class OutboxSource:
             )
         if self._dialect is Dialect.MYSQL:
             findings += await self._probe_mysql()
-        if self._may_create:
-            return findings
-        if (await self._database.existing_columns([OUTBOX, CAPTURE])).keys() < {OUTBOX, CAPTURE}:
-            statements = [statement for trigger in self._triggers(self._decoders) for statement in trigger.create]
-            findings.append(
-                Finding("Triggers are missing, and none may be made here.", ";\n".join(statements), fatal=True)
-            )
+        if not self._may_create and (missing := await self._missing(self._triggers(self._decoders))):
+            findings.append(_not_made(missing))
         return findings
 
     async def _probe_mysql(self) -> list[Finding]:
@@ -157,9 +152,13 @@ class OutboxSource:
         tables = await self._database.existing_columns(list(self._decoders))
         wanted = self._triggers(tables)
         mark = fingerprint(wanted)
-        existing = {str(name) for (name,) in await self._database.fetch_all(_HAS_TRIGGER[self._dialect])}
-        complete = all(trigger.name in existing for trigger in wanted)
-        if complete and await read_note(self._database, self._dialect, "triggers") == mark:
+        missing = await self._missing(wanted)
+        if not self._may_create:  # somebody else keeps them
+            if missing:
+                finding = _not_made(missing)
+                raise CaptureError(finding.problem, hint=finding.fix)
+            return
+        if not missing and await read_note(self._database, self._dialect, "triggers") == mark:
             return
         # Where DDL can be undone, no change goes by between the old trigger and the new one. MySQL cannot: there the
         # tables are locked meanwhile.
@@ -176,6 +175,10 @@ class OutboxSource:
             finally:
                 if locked:
                     await transaction.execute("UNLOCK TABLES")
+
+    async def _missing(self, wanted: Sequence[Trigger]) -> list[Trigger]:
+        existing = {str(name) for (name,) in await self._database.fetch_all(_HAS_TRIGGER[self._dialect])}
+        return [trigger for trigger in wanted if trigger.name not in existing]
 
     def _triggers(self, tables: Container[str]) -> list[Trigger]:
         """Those of the tables that there are; others come when there are more."""
@@ -293,3 +296,9 @@ class OutboxSource:
             for statement in trigger.drop:
                 await self._database.execute(statement)
         await remove_tables(self._database)
+
+
+def _not_made(missing: Sequence[Trigger]) -> Finding:
+    statements = ";\n".join(statement for trigger in missing for statement in trigger.create)
+    names = ", ".join(trigger.name for trigger in missing)
+    return Finding(f"Triggers are missing, and none may be made here: {names}.", statements, fatal=True)

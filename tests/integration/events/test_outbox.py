@@ -6,6 +6,11 @@ import asyncio
 
 import pytest
 
+from dataflow.databases.url import parse_url
+from dataflow.errors import CaptureError
+from dataflow.events.sources.outbox import OutboxSource
+from dataflow.events.sources.triggers import triggers
+from dataflow.events.tables import ensure_tables
 from tests.integration.events.conftest import MECHANISMS
 from tests.integration.events.lines import Line, folded
 
@@ -62,3 +67,25 @@ async def test_nothing_is_left_after_remove(line: Line) -> None:
     await line.run("INSERT INTO items (id, name, count) VALUES (1, 'x', 0)")
     assert await line.app.database.existing_columns(["dataflow_outbox", "dataflow_capture"]) == {}
     await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("line", [name for name in MECHANISMS if name.endswith("-outbox")], indirect=True)
+async def test_where_nothing_may_be_made_the_findings_statements_make_it(line: Line) -> None:
+    app, models = line.app, list(line.service.site.models)
+    await ensure_tables(app.database, may_create=True)
+
+    def source() -> OutboxSource:
+        url = parse_url(app.settings.database_url)
+        return OutboxSource(app.database, url, models, app.name, may_create=False)
+
+    [missing] = [finding for finding in await source().probe() if finding.fatal]
+    assert "dataflow_c_items" in missing.problem
+    with pytest.raises(CaptureError, match="Triggers are missing"):
+        await source().prepare()
+    for spec in models:
+        for trigger in triggers(app.database.dialect, spec):
+            for statement in trigger.create:
+                assert statement in missing.fix
+                await app.database.execute(statement)
+    assert not [finding for finding in await source().probe() if finding.fatal]
+    await source().prepare()

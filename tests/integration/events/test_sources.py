@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 
+from dataflow.events.sources.postgresql import PostgreSQLSource
 from dataflow.jobs import keys
 from dataflow.queries.codecs import ModelCodec
 from tests.integration.databases import sql
@@ -286,3 +287,21 @@ async def test_a_value_that_the_field_cannot_have_is_left_out_and_named(
     assert (second["before"], second["after"], second["source"]["unavailable"]) == (rest, rest, ["status"])
     assert (third["before"], third["after"], third["source"]["unavailable"]) == (rest, TOLD, ["status"])
     assert caplog.text.count("holds values that its field cannot have") == 1
+
+
+@pytest.mark.parametrize("line", ["postgresql-pgoutput"], indirect=True)
+async def test_what_others_write_is_acknowledged_so_that_the_server_need_not_keep_its_log(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PostgreSQLSource.__init__.__kwdefaults__, "heartbeat", 0.1)
+    await line.start(ack_after=0.05)
+    for _ in range(2):  # the second time it has nothing of its own to tell at all
+        await line.run(f"INSERT INTO {line.app.models['Silent'].table_name} (name) VALUES ('x')")
+        [written] = (await line.app.database.fetch_all("SELECT pg_current_wal_lsn()::text"))[0]
+
+        async def passed(written: str = written) -> bool:
+            sql_ = f"SELECT bool_or(confirmed_flush_lsn >= '{written}') FROM pg_replication_slots WHERE active"
+            row = await line.app.database.fetch_one(f"{sql_} AND database = current_database()")
+            return row is not None and bool(row[0])
+
+        await line.until(passed)
