@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
+import psutil
+
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
@@ -206,6 +208,14 @@ class Server(abc.ABC):
                 raise ServerError(f"{command[0]} failed:\n{self.log.read_text(errors='replace')}")
 
 
+def _is_alive(process: psutil.Process) -> bool:
+    # Who buries the orphans may take its time.
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 class PostgreSQLServer(Server):
     """PostgreSQL with logical replication on, and no durability."""
 
@@ -238,6 +248,17 @@ class PostgreSQLServer(Server):
     def command(self) -> list[str]:
         settings = (*self._settings, f"port={self.port}", "listen_addresses=127.0.0.1", "unix_socket_directories=")
         return [self.program(), "-D", str(self.folder / "data"), *(part for item in settings for part in ("-c", item))]
+
+    def kill(self) -> None:
+        # Its sessions notice within moments. Until they have ended, the next server finds their memory in use.
+        sessions: list[psutil.Process] = []
+        if self._process is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                sessions = psutil.Process(self._process.pid).children()
+        super().kill()
+        deadline = time.monotonic() + STOP_SECONDS
+        while any(map(_is_alive, sessions)) and time.monotonic() < deadline:
+            time.sleep(0.005)
 
     def check(self, connection: socket.socket) -> bool:
         # A startup message for user postgres: "R" (authenticated) once it takes sessions, "E" until then.
