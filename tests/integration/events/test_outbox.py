@@ -79,7 +79,7 @@ async def test_where_nothing_may_be_made_the_findings_statements_make_it(line: L
         return OutboxSource(app.database, url, models, app.name, may_create=False)
 
     [missing] = [finding for finding in await source().probe() if finding.fatal]
-    assert "dataflow_c_items" in missing.problem
+    assert "_items" in missing.problem
     with pytest.raises(CaptureError, match="Triggers are missing"):
         await source().prepare()
     for spec in models:
