@@ -47,7 +47,7 @@ meaning: $(INSTALLED) ## Compare the databases with plain Python, on other rando
 bench: $(INSTALLED) ## Nodes beside the raw drivers and SQLAlchemy Core, jobs beside other job runners, schedules
 	$(BIN)/python -m benchmarks nodes
 	$(BIN)/python -m benchmarks jobs
-	$(BIN)/python -m benchmarks.schedules
+	$(BIN)/python -m benchmarks schedules
 
 chaos: $(INSTALLED) ## 10,000 jobs while workers and Redis are killed, 100,000 for leaks, schedules; some 15 minutes
 	$(BIN)/python -m tests.fault.chaos

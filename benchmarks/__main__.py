@@ -1,4 +1,4 @@
-"""Nodes beside raw drivers and SQLAlchemy Core, jobs beside other job runners; each on private servers."""
+"""Nodes beside raw drivers and SQLAlchemy Core, jobs beside other job runners, schedules; each on private servers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import schedules as schedule_bench
 from benchmarks.jobs import chosen, measure_jobs
 from benchmarks.measure import Comparison
 from benchmarks.peers import suite as job_suite
@@ -76,6 +77,14 @@ def jobs(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--peers") from None
     measure_jobs(console, job_suite.QUICK if quick else job_suite.FULL, which, only, here=here)
+
+
+@app.command()
+def schedules(
+    quick: Annotated[bool, typer.Option(help="Few ticks: a look, not a measurement.")] = False,
+) -> None:
+    """Print how late jobs of schedules start, and what ten thousand schedules cost while none is due."""
+    console.print(schedule_bench.measure_schedules(schedule_bench.QUICK if quick else schedule_bench.FULL))
 
 
 def _event_loop() -> str:

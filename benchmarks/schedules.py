@@ -1,4 +1,4 @@
-"""`python -m benchmarks.schedules`: from the moment a schedule is due to the start of its job, and what schedules cost.
+"""From the moment a schedule is due to the start of its job, and what schedules cost.
 
 A private Redis, one ``dataflow scheduler`` and one ``dataflow worker``, each a process of its own. They have one clock,
 so a job knows how late it starts.
@@ -8,27 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import psutil
-import typer
-from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from benchmarks.tables import table
 from dataflow import DataFlow
 from dataflow.jobs import keys
 from tests.acceptance.programs import BIN, environment
 from tests.servers import RedisServer
-
-console = Console(width=None if sys.stdout.isatty() else 120)
 
 #: What the worker runs. It writes how many seconds late it began; a line of a file is written as a whole.
 APP = """
@@ -184,18 +179,4 @@ def measure_schedules(size: Size) -> Table:
             rows = asyncio.run(Bench(Path(folder), server, size).run(processes))
     finally:
         server.remove()
-    table = Table("what", "result", title="schedules", box=box.MARKDOWN)
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def main(
-    quick: Annotated[bool, typer.Option(help="Few ticks: a look, not a measurement.")] = False,
-) -> None:
-    """Print how late jobs of schedules start, and what ten thousand schedules cost while none is due."""
-    console.print(measure_schedules(QUICK if quick else FULL))
-
-
-if __name__ == "__main__":
-    typer.run(main)
+    return table("schedules", ("what", "result"), rows)
