@@ -228,6 +228,7 @@ class PostgreSQLServer(Server):
         "wal_level=logical",
         "fsync=off",
         "synchronous_commit=off",
+        "wal_writer_delay=10ms",  # nobody is told of a commit before the log is written
         "full_page_writes=off",
         "max_connections=200",
         "max_prepared_transactions=20",
