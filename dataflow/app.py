@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from dataflow.actors import OffersActors
 from dataflow.databases.interface import PoolMetrics
 from dataflow.errors import NodeNotFoundError, did_you_mean
+from dataflow.eventing import OffersEvents
 from dataflow.jobs import Broker, Job, JobQueue
 from dataflow.jobs.actor import Actor
 from dataflow.jobs.breakers import BrokerStore
@@ -30,7 +31,7 @@ Model = TypeVar("Model", bound=type[Any])
 WorkflowFactory = TypeVar("WorkflowFactory", bound=Callable[[], Workflow | WorkflowBuilder])
 
 
-class DataFlow(OffersActors, OffersSchedules):
+class DataFlow(OffersActors, OffersSchedules, OffersEvents):
     """Models on a database, and the nodes, workflows and queues that belong to them.
 
     Making one, and declaring models, opens no connection, starts no thread and writes no file.
