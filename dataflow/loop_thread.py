@@ -48,8 +48,8 @@ class LoopThread:
             coroutine.close()
             raise RuntimeError("A synchronous DataFlow call was made from async code that DataFlow runs; await it.")
         loop, call = self._started(), _Call(coroutine)
-        loop.call_soon_threadsafe(call.start, loop)
         try:
+            loop.call_soon_threadsafe(call.start, loop)
             return call.result()
         except BaseException:
             # KeyboardInterrupt arrives in the waiting thread: the work must not go on behind its back.
@@ -106,8 +106,10 @@ class _Call(Generic[Result]):
         self._task.add_done_callback(lambda _: self._ended.release())
 
     def cancel(self) -> None:
-        """Give up; called in the loop, after ``start``."""
-        if self._task is not None:
+        """Give up; called in the loop."""
+        if self._task is None:
+            self._coroutine.close()
+        else:
             self._task.cancel()
 
     def result(self) -> Result:
