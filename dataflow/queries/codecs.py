@@ -190,7 +190,7 @@ def _encode_datetime_text(value: datetime) -> str:
 def _decode_datetime_text(value: str) -> datetime:
     try:
         # Our own text has no zone; parsing one is several times faster than replacing it.
-        moment = datetime.fromisoformat(value + "+00:00")
+        moment = datetime.fromisoformat(value + "Z")
     except ValueError:
         return _decode_foreign_datetime_text(value)
     return moment if moment.tzinfo is UTC else _decode_foreign_datetime_text(value)
