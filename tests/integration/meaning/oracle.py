@@ -17,6 +17,7 @@ from dataflow.errors import (
     MultipleRecordsError,
     NotNullViolationError,
     RecordNotFoundError,
+    UniqueViolationError,
     UnknownFieldError,
     UnknownParameterError,
     UpdateParameterError,
@@ -184,10 +185,19 @@ class Oracle(Imports):
             changes = parse_changes(self.spec, inputs["fields"], self.now)
             if not changes:
                 raise Refused(MissingParameterError)
-            changed = {row[self.key]: touch(self.spec, row, changes, self.now) for row in self._confirmed(inputs)}
+            changed = self._touched(self._confirmed(inputs), changes)
         self.change(changed)
         processed = len(inputs["data"]) if "data" in inputs else len(changed)
         return {"processed": processed, "updated": len(changed), "success": True}
+
+    def _touched(self, rows: Sequence[dict[str, Any]], changes: Mapping[str, Change]) -> dict[Any, dict[str, Any]]:
+        try:
+            return {row[self.key]: touch(self.spec, row, changes, self.now) for row in rows}
+        except Refused as refused:
+            if len(rows) > 1 and any(name in changes for key in self.spec.unique_keys for name in key):
+                # Before it comes to the row that cannot be changed, a database may come to two that meet.
+                raise Refused(*refused.errors, UniqueViolationError) from None
+            raise
 
     def _named(self, row: Inputs) -> tuple[Any, dict[str, Change]]:
         """The id that a row of ``data`` gives, and its new values."""

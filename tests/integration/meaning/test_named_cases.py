@@ -249,3 +249,11 @@ def incompressible(length: int) -> str:
 def test_what_overflows_within_a_transaction_is_told(stage: Stage) -> None:
     one_row = {"filter": {"id": {"$eq": 1, "$exists": True}}, "fields": {"price": {"$multiply": 3}}}
     play(stage, decimals(19, 4), rows("price", ["499999999999999.9999"]), Step("Update", one_row))
+
+
+def test_where_one_row_would_overflow_and_two_would_meet_either_is_told(stage: Stage) -> None:
+    model = build({"price": Decimal}, {"price": Field(precision=4, scale=0, unique=True)})
+    double = {"filter": {}, "fields": {"price": {"$multiply": 2}}, "confirmed": True}
+    for prices in ([1, 2, 9999], [9999, 1, 2]):
+        everything = Step("BulkDelete", {"filter": {}, "confirmed": True})
+        play(stage, model, rows("price", [Decimal(price) for price in prices]), Step("BulkUpdate", double), everything)
