@@ -14,8 +14,10 @@
     │   ├── InvalidFilterError          DF-108
     │   ├── ConfirmationRequiredError   DF-109  a bulk change would touch every row
     │   ├── TenantError                 DF-110  a run names no tenant, or a row is another tenant's
-    │   └── ScheduleError               DF-111  a schedule cannot be declared, or changed like that
-    │       └── ScheduleNotFoundError   DF-112
+    │   ├── ScheduleError               DF-111  a schedule cannot be declared, or changed like that
+    │   │   └── ScheduleNotFoundError   DF-112
+    │   └── TriggerError                DF-113  a trigger cannot be declared, or changed like that
+    │       └── TriggerNotFoundError    DF-114
     ├── WorkflowError                   DF-200
     │   ├── WorkflowValidationError     DF-201  the graph cannot be built
     │   ├── NodeNotFoundError           DF-202  no such node type
@@ -156,6 +158,16 @@ class ScheduleError(InputError):
 
 class ScheduleNotFoundError(ScheduleError, LookupError):
     code = "DF-112"
+
+
+class TriggerError(InputError):
+    """A trigger is not as it may be; ``context`` has ``part``, the argument that is wrong, and ``value``."""
+
+    code = "DF-113"
+
+
+class TriggerNotFoundError(TriggerError, LookupError):
+    code = "DF-114"
 
 
 class WorkflowError(DataFlowError):
