@@ -154,7 +154,11 @@ def event_inputs(event: Event) -> dict[str, Any]:
     """An event as a workflow gets it: the same names as in its entry, rows in the types of the model's fields."""
     before, after = event.before, event.after
     data = _envelope(event, None if before is None else dict(before), None if after is None else dict(after))
-    return {**data, "changed": list(event.changed), "source": {**data["source"], "unavailable": list(event.source.unavailable)}}
+    return {
+        **data,
+        "changed": list(event.changed),
+        "source": {**data["source"], "unavailable": list(event.source.unavailable)},
+    }
 
 
 def event_of(inputs: Mapping[str, Any]) -> Event:

@@ -88,7 +88,9 @@ class TriggeredJobs:
                 self._check_arguments(trigger.workflow, trigger.paths)
             else:
                 workflow = self._workflow(trigger)
-                names = {name: dict(path) if isinstance(path, Mapping) else path for name, path in trigger.paths.items()}
+                names = {
+                    name: dict(path) if isinstance(path, Mapping) else path for name, path in trigger.paths.items()
+                }
                 graph_of(workflow, process_catalog).split_inputs(names)
         except InputError as error:
             raise TriggerError(error.message, hint=error.hint, part="inputs") from error
@@ -99,7 +101,6 @@ class TriggeredJobs:
             return trigger.workflow
         found = self._workflows.get(trigger.workflow)
         if found is None:
-            self._queue("default").arguments({"workflow": trigger.workflow}, "")  # says which there are
             raise TriggerError(f"No workflow is registered as {trigger.workflow!r}.", part="workflow")
         return found
 

@@ -107,7 +107,7 @@ class TriggerStore:
         """
         client = await self._broker.client()
         async with self._broker.errors():
-            found: Any = await client.smembers(keys.triggers(self._owner))  # type: ignore[misc]
+            found: Any = await client.smembers(keys.triggers(self._owner))
         return sorted(name.decode(errors="replace") for name in found)
 
     async def read(self, name: str) -> Entry:
@@ -121,7 +121,7 @@ class TriggerStore:
         for name in names:
             key = keys.trigger(self._owner, name)
             async with self._broker.errors():
-                fields: Any = await client.hgetall(key)  # type: ignore[misc]
+                fields: Any = await client.hgetall(key)
             entry = Entry(name, {key.decode(): value for key, value in fields.items()})
             async with self._broker.errors(), client.pipeline(transaction=False) as pipeline:
                 for stream in entry.streams:

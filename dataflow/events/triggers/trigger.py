@@ -11,6 +11,7 @@ from typing import Any
 from dataflow.errors import InputError, PayloadError, TriggerError, did_you_mean
 from dataflow.events.triggers.paths import check_key, check_paths
 from dataflow.jobs.requests import EnqueueRequest
+from dataflow.jobs.wire import Payload
 from dataflow.nodes.registry import NodeCatalog
 from dataflow.workflows import Workflow, workflow_from_document, workflow_to_document
 from dataflow.workflows.codec import decode, encode
@@ -88,10 +89,16 @@ class Trigger:
             given["retry"] = {"max": retry.max, "interval": list(retry.intervals)}
         object.__setattr__(self, "options", given)
         try:
-            EnqueueRequest(workflow="", **{name: value for name, value in given.items() if name != "queue"}).check()
+            request = EnqueueRequest(workflow="", **{name: value for name, value in given.items() if name != "queue"})
+            request.check()
+            request.arguments("default", Payload(name=""), "", None, "")
             encode(self.to_document(), max_size=MAX_SIZE)
         except InputError as error:
             raise TriggerError(error.message, hint=error.hint, part="options") from error
+        except (TypeError, AttributeError) as error:
+            raise TriggerError(
+                f"An option of the jobs has a value of a wrong type: {error}.", part="options"
+            ) from error
 
     @property
     def workflow_name(self) -> str:
