@@ -74,7 +74,7 @@ class DataFlow(OffersActors, OffersSchedules, OffersEvents):
             self.database, may_create=self.settings.may_create_tables, cursor_secret=self.settings.cursor_key
         )
         self._generate = generated_nodes
-        self._nodes: dict[str, Node] = event_nodes(self._schema, self.database, self.settings)
+        self._nodes: dict[str, Node] = event_nodes(self, self._schema)
         self._workflows: dict[str, Workflow] = {}
         self._factories: dict[str, Callable[[], Any]] = {}
         self._actors: dict[str, Actor[..., Any]] = {}
