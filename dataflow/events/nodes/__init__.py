@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from dataflow.databases.interface import Database
-from dataflow.events.dead_letters import park
 from dataflow.events.nodes.listener import CDCListenerNode
 from dataflow.events.nodes.publish import EventPublishNode
 from dataflow.events.nodes.webhook import WebhookNode
+from dataflow.events.parking import park
 from dataflow.events.triggers import Triggers
 from dataflow.events.webhooks.webhooks import Webhooks
 from dataflow.jobs import Broker

@@ -1,16 +1,17 @@
-"""Dead letters: events that somebody could not do, and why; in the stream ``rq:dataflow:events-dead:OWNER``."""
+"""Dead letters of those who read no stream of their own: they add them one by one."""
 
 from __future__ import annotations
 
+import time
+
 from dataflow.jobs import Broker, keys
-from dataflow.jobs.times import now_text
 
 #: Dead letters that are kept, about.
-MOST_DEAD = 100_000
+KEPT = 100_000
 
 
 async def park(broker: Broker, owner: str, stream: str, event_id: str, event: bytes, reader: str, reason: str) -> None:
-    """Keep an event that could not be done.
+    """Add a dead letter.
 
     Args:
         broker: Where the streams are.
@@ -27,7 +28,7 @@ async def park(broker: Broker, owner: str, stream: str, event_id: str, event: by
     client = await broker.client()
     fields = {
         "stream": stream, "id": event_id, "event": event, "reader": reader, "reason": reason, "deliveries": 1,
-        "at": now_text(),
+        "at": time.time_ns() // 1_000_000,
     }  # fmt: skip
     async with broker.errors():
-        await client.xadd(keys.events_dead(owner), fields, maxlen=MOST_DEAD, approximate=True)  # type: ignore[arg-type]
+        await client.xadd(keys.events_dead(owner), fields, maxlen=KEPT, approximate=True)  # type: ignore[arg-type]
