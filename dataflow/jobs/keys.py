@@ -30,6 +30,10 @@ Redis cluster. The Lua scripts build the same names from the prefix that they ar
     rq:dataflow:capture-lock:OWNER   string token of the process that captures; expires
     rq:dataflow:capture-times:OWNER  zset   positions in the streams, by when they were published
     rq:dataflow:event-cursors:OWNER:TABLE  hash  readers of a stream without a group → id of what they have done
+    rq:dataflow:events-dead:OWNER    stream events that a reader could not do, and why
+    rq:dataflow:events-trimmed:OWNER hash   streams → id of the last event that was removed because of age or number;
+                                            stream and reader → the same, where the reader had yet to do it
+    rq:dataflow:event-runs:OWNER:READER  hash  the last run of an EventSourceNode that reads under a name, and its range
     rq:dataflow:spent:TIME           set    signatures of jobs that finished, by when they end (tens of s)
     rq:dataflow:schedules:OWNER      zset   an instance's schedules, by when each starts next; +inf where it does not
     rq:dataflow:schedule:OWNER:NAME  hash   one of them (dataflow/schedules/store.py)
@@ -124,6 +128,21 @@ def event_cursors(owner: str, name: str) -> str:
     trimmed.
     """
     return f"{PREFIX}:dataflow:event-cursors:{owner}:{name}"
+
+
+def events_dead(owner: str) -> str:
+    """Stream of the events that a reader could not do."""
+    return f"{PREFIX}:dataflow:events-dead:{owner}"
+
+
+def events_trimmed(owner: str) -> str:
+    """Hash of the last event of each stream that was removed because of age or number."""
+    return f"{PREFIX}:dataflow:events-trimmed:{owner}"
+
+
+def event_runs(owner: str, reader: str) -> str:
+    """Hash of the last run that read under a name, and from where to where."""
+    return f"{PREFIX}:dataflow:event-runs:{owner}:{reader}"
 
 
 def capture(owner: str) -> str:
