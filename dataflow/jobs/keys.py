@@ -31,6 +31,9 @@ Redis cluster. The Lua scripts build the same names from the prefix that they ar
     rq:dataflow:capture-times:OWNER  zset   positions in the streams, by when they were published
     rq:dataflow:event-cursors:OWNER:TABLE  hash  readers of a stream without a group → id of what they have done
     rq:dataflow:events-dead:OWNER    stream events that a reader could not do, and why
+    rq:dataflow:triggers:OWNER       set    names of an instance's triggers
+    rq:dataflow:trigger:OWNER:NAME   hash   one of them (dataflow/events/triggers/store.py)
+    rq:dataflow:trigger-changes:OWNER  stream its last entry tells that a trigger was added, changed or removed
     rq:dataflow:events-trimmed:OWNER hash   streams → id of the last event that was removed because of age or number;
                                             stream and reader → the same, where the reader had yet to do it
     rq:dataflow:event-runs:OWNER:READER  hash  the last run of an EventSourceNode that reads under a name, and its range
@@ -133,6 +136,21 @@ def event_cursors(owner: str, name: str) -> str:
 def events_dead(owner: str) -> str:
     """Stream of the events that a reader could not do."""
     return f"{PREFIX}:dataflow:events-dead:{owner}"
+
+
+def triggers(owner: str) -> str:
+    """Set of the names of an instance's triggers."""
+    return f"{PREFIX}:dataflow:triggers:{owner}"
+
+
+def trigger(owner: str, name: str) -> str:
+    """Hash of a trigger."""
+    return f"{PREFIX}:dataflow:trigger:{owner}:{name}"
+
+
+def trigger_changes(owner: str) -> str:
+    """Stream that grows when a trigger of an instance is added, changed or removed."""
+    return f"{PREFIX}:dataflow:trigger-changes:{owner}"
 
 
 def events_trimmed(owner: str) -> str:
