@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dataflow.errors import TriggerError, did_you_mean
+from dataflow.errors import TriggerError
 from dataflow.jobs import Broker, JobQueue
 from dataflow.jobs.actor import Actor
 from dataflow.jobs.signatures import SigningKeys
@@ -221,14 +221,7 @@ class OffersEvents(ABC):
         """The name that a workflow or actor is registered under; a workflow that is not, as it is."""
         known: tuple[Mapping[str, Any], ...] = (self._actors, self._factories, self._workflows)
         if isinstance(target, str):
-            if target in self._workflows:
-                return target
-            raise TriggerError(
-                f"No workflow is registered as {target!r}.",
-                hint=did_you_mean(target, self._workflows),
-                part="workflow",
-                value=target,
-            )
+            return target  # whether there is one is checked where it is used
         for things in known:
             for name, thing in things.items():
                 if thing is target:

@@ -6,7 +6,9 @@ from typing import Protocol
 
 from dataflow.databases.interface import Database
 from dataflow.events.nodes.listener import CDCListenerNode
+from dataflow.events.nodes.processor import EventProcessorNode
 from dataflow.events.nodes.publish import EventPublishNode
+from dataflow.events.nodes.trigger import EventTriggerNode
 from dataflow.events.nodes.webhook import WebhookNode
 from dataflow.events.parking import park
 from dataflow.events.triggers import Triggers
@@ -55,5 +57,7 @@ def event_nodes(app: Instance, schema: Schema) -> dict[str, Node]:
             lambda *letter: park(app.broker, app.name, *letter),
         ),
         CDCListenerNode(app.name, webhooks, lambda: app.triggers),
+        EventTriggerNode(lambda: app.triggers),
+        EventProcessorNode(lambda: app.triggers),
     )
     return {node.spec.type: node for node in nodes}
