@@ -25,11 +25,11 @@ import sqlalchemy as sa
 
 from dataflow.databases.interface import Database, Dialect, Executor
 from dataflow.errors import BrokerUnavailableError, EventError, InputError
-from dataflow.events.envelope import Event, encode
+from dataflow.events.dead_letters import DeadLetters, letter_fields
+from dataflow.events.envelope import Event, Op, encode
 from dataflow.events.ids import EntryId, id_text, parse_id
-from dataflow.events.parking import park
 from dataflow.events.reading import FollowingReader, OnLoss
-from dataflow.events.selection import Selection
+from dataflow.events.selection import MESSAGE, Selection
 from dataflow.events.since import Since
 from dataflow.events.tables import ensure_tables, marked
 from dataflow.jobs import Broker, keys
@@ -62,6 +62,11 @@ class Instance(Protocol):
     @property
     def broker(self) -> Broker:
         """Where its streams are."""
+        ...
+
+    @property
+    def dead_events(self) -> DeadLetters:
+        """What could not be done."""
         ...
 
     def transaction(self, *, tenant_id: str | None = None) -> NodeTransaction:
@@ -206,10 +211,10 @@ class Inbox:
 
     async def park(self, event: Event, reason: str) -> None:
         """Put an event among the dead letters; errors as of ``Delivery.park``."""
-        app = self._app
-        spec = app.models.get(event.source.model) if event.source.model else None
-        stream = event.source.table if spec is not None else f"@{event.source.table}"
-        await park(app.broker, app.name, stream, event.id, encode(event, spec), self._name, reason)
+        spec = self._app.models.get(event.source.model) if event.source.model else None
+        stream = f"{MESSAGE if event.op is Op.MESSAGE else ''}{event.source.table}"
+        fields = letter_fields(stream, event.id, encode(event, spec), self._name, reason, 1)
+        await self._app.dead_events.add(fields)
 
     def _reading(self, since: Since) -> _Reader:
         app = self._app

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dataflow.errors import DataFlowError, InputError, TriggerError
+from dataflow.errors import DataFlowError, InputError, TriggerError, did_you_mean
 from dataflow.events.envelope import Event, event_inputs
 from dataflow.events.selection import Selection
 from dataflow.events.triggers.ids import event_job_id
@@ -87,7 +87,7 @@ class TriggeredJobs:
             if isinstance(trigger.workflow, str) and trigger.workflow in self._actors:
                 self._check_arguments(trigger.workflow, trigger.paths)
             else:
-                workflow = self._workflow(trigger)
+                workflow = self.workflow(trigger.workflow)
                 names = {
                     name: dict(path) if isinstance(path, Mapping) else path for name, path in trigger.paths.items()
                 }
@@ -96,12 +96,22 @@ class TriggeredJobs:
             raise TriggerError(error.message, hint=error.hint, part="inputs") from error
         return selection
 
-    def _workflow(self, trigger: Trigger) -> Workflow:
-        if isinstance(trigger.workflow, Workflow):
-            return trigger.workflow
-        found = self._workflows.get(trigger.workflow)
+    def workflow(self, given: Any) -> Workflow:
+        """A workflow that is given itself, or by its name.
+
+        Raises:
+            TriggerError: None is registered under the name.
+        """
+        if isinstance(given, Workflow):
+            return given
+        found = self._workflows.get(given)
         if found is None:
-            raise TriggerError(f"No workflow is registered as {trigger.workflow!r}.", part="workflow")
+            raise TriggerError(
+                f"No workflow is registered as {given!r}.",
+                hint=did_you_mean(given, self._workflows),
+                part="workflow",
+                value=given,
+            )
         return found
 
     def _check_arguments(self, actor: str, paths: Mapping[str, Any]) -> None:

@@ -151,7 +151,11 @@ class Triggers:
             name, workflow, subjects, operations=operations, filter=filter, transition=transition, changed=changed,
             inputs=inputs, ordering_key=ordering_key, **options,
         )  # fmt: skip
-        streams = self.jobs.check(trigger).streams
+        return await self.keep_async(trigger, since=since, replace=replace)
+
+    async def keep_async(self, trigger: Trigger, *, since: str | None = None, replace: bool = True) -> TriggerInfo:
+        """Keep a trigger that is made already; the rest as of ``add``."""
+        name, streams = trigger.name, self.jobs.check(trigger).streams
         places = dict.fromkeys(streams, _place(since)) if since is not None else {}
 
         async def add(store: TriggerStore, entry: Entry) -> bool:
