@@ -20,7 +20,7 @@ from dataflow.nodes.interface import RunContext
 from dataflow.workflows import Workflow, WorkflowBuilder
 
 if TYPE_CHECKING:
-    from dataflow.events.dead_letters import DeadLetters
+    from dataflow.events.dead_letters import DeadLetter, DeadLetters
     from dataflow.events.inbox import Inbox
     from dataflow.events.reading import EventReader, OnLoss
     from dataflow.events.selection import Selection
@@ -113,7 +113,15 @@ class OffersEvents(ABC):
         """Events that groups, triggers and the like could not do: ``list()`` them, and ``retry()`` one."""
         from dataflow.events.dead_letters import DeadLetters
 
-        return DeadLetters(self.broker, self.name)
+        return DeadLetters(self.broker, self.name, {"trigger": self._start_again, "webhook": self._start_again})
+
+    async def _start_again(self, letter: DeadLetter) -> None:
+        """Start the job of a trigger for a dead letter; one that failed runs again."""
+        from dataflow.events.envelope import decode
+
+        _, _, trigger = letter.reader.partition(":")
+        job = await self.triggers.fire_async(trigger, decode(letter.event, self.models))
+        await job.requeue_async()
 
     @abstractmethod
     def transaction(self, *, tenant_id: str | None = None) -> NodeTransaction:

@@ -159,15 +159,20 @@ class Inbox:
         #: What the database has as the place, and when that was told to the trimmer.
         self._done: EntryId = (0, 0)
         self._told_at = 0.0
-        self._failures = 0
+        #: The loop that reads; None where somebody calls ``next``.
+        self._loop: object | None = None
 
     async def __aiter__(self) -> AsyncGenerator[Delivery]:
-        # A generator is closed with the loop that it is for, however that ends.
+        """Deliveries without end; it disconnects when the loop over them ends, however it does."""
+        self._loop = loop = object()
+        await self.aclose()  # a loop before this one may have been left in the middle
         try:
             while True:
-                yield await anext(self)
+                yield await self._next()
         finally:
-            await self.aclose()
+            # Python comes here some time after the loop was left: the inbox may be in use again.
+            if self._loop is loop:
+                await self.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -185,7 +190,7 @@ class Inbox:
             await current._transaction.__aexit__(type(undo), undo, None)
         await self._reader.aclose()
 
-    async def __anext__(self) -> Delivery:
+    async def next(self) -> Delivery:
         """The next event; waits until there is one.
 
         Raises:
@@ -195,6 +200,10 @@ class Inbox:
             BrokerUnavailableError: Redis cannot be reached, at the first call; later ones wait for it.
             DatabaseError: Its table cannot be used. A database that is away is waited for.
         """
+        self._loop = None
+        return await self._next()
+
+    async def _next(self) -> Delivery:
         if not self._begun:
             await self._begin()
         event, attempt = await self._settled()
@@ -345,7 +354,7 @@ class Inbox:
 
 class _Reader(FollowingReader):
     async def next_within(self, seconds: float) -> Event | None:
-        """The next event; None where none comes within some seconds. Errors as of ``__anext__``."""
+        """The next event; None where none comes within some seconds. Errors as of ``next``."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while True:

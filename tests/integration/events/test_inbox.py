@@ -99,14 +99,14 @@ async def test_each_event_has_its_effect_once(db: DataFlow) -> None:
 async def test_a_new_consumer_begins_now_and_has_that_place(db: DataFlow) -> None:
     await happen(db, 1)
     async with db.inbox("stock", "Order") as inbox:
-        waiting = asyncio.ensure_future(anext(inbox))
+        waiting = asyncio.ensure_future(inbox.next())
         while await place(db) is None:
             await asyncio.sleep(0.01)
         waiting.cancel()
         await asyncio.wait([waiting])
     await happen(db, 2)
     async with db.inbox("stock", "Order") as inbox, asyncio.timeout(LIMIT):
-        assert await do(await anext(inbox)) == 2
+        assert await do(await inbox.next()) == 2
 
 
 async def test_what_fails_comes_again_and_leaves_nothing(db: DataFlow) -> None:
@@ -151,13 +151,13 @@ async def test_what_is_passed_over_or_parked_is_done(db: DataFlow) -> None:
 async def test_a_node_that_failed_takes_the_place_with_it(db: DataFlow) -> None:
     await happen(db, 1)
     async with db.inbox("stock", "Order", since="start") as inbox, asyncio.timeout(LIMIT):
-        await do(await anext(inbox))
+        await do(await inbox.next())
         await happen(db, 2)
-        delivery = await anext(inbox)
+        delivery = await inbox.next()
         with pytest.raises(UniqueViolationError):
             async with delivery as transaction:
                 await transaction.run("EffectCreateNode", {"number": 1})
-        delivery = await anext(inbox)
+        delivery = await inbox.next()
         assert (delivery.event.id, delivery.attempt) == (entry_id(1, 2, 0), 2)
         with pytest.raises(EventError, match="parked instead"):
             async with delivery:
@@ -175,7 +175,7 @@ async def test_two_processes_of_a_consumer_do_each_event_once(db: DataFlow, data
         done: list[int] = []
         async with app.inbox("stock", "Order", since="start") as inbox:
             while True:
-                done.append(await do(await anext(inbox)))
+                done.append(await do(await inbox.next()))
 
     async with DataFlow(database_url, name=db.name, redis_url=redis_url) as other:
         declare(other)
@@ -198,8 +198,8 @@ async def test_places_move_past_what_nobody_asked_for(db: DataFlow, monkeypatch:
     await happen(db, 2, 3, status="open")
     async with db.inbox("stock", "Order", since="start", filter={"status": "done"}) as inbox:
         async with asyncio.timeout(LIMIT):
-            assert await do(await anext(inbox)) == 1
-            waiting = asyncio.ensure_future(anext(inbox))
+            assert await do(await inbox.next()) == 1
+            waiting = asyncio.ensure_future(inbox.next())
             client = await db.broker.client()
             cursors = keys.event_cursors(db.name, "orders")
             while await client.hget(cursors, "inbox:stock") != entry_id(1, 3, 0).encode():
@@ -212,14 +212,14 @@ async def test_places_move_past_what_nobody_asked_for(db: DataFlow, monkeypatch:
 async def test_a_log_that_is_another_one_is_told(db: DataFlow) -> None:
     await happen(db, 7)
     async with db.inbox("stock", "Order", since="start") as inbox, asyncio.timeout(LIMIT):
-        assert await do(await anext(inbox)) == 7
+        assert await do(await inbox.next()) == 7
     client = await db.broker.client()
     await client.delete(keys.events(db.name, "orders"))
     await happen(db, 8, epoch=2)
     async with db.inbox("stock", "Order") as inbox, asyncio.timeout(LIMIT):
         with pytest.raises(MissedEventsError):
-            await anext(inbox)
-        assert await do(await anext(inbox)) == 8
+            await inbox.next()
+        assert await do(await inbox.next()) == 8
     assert await effects(db) == [7, 8]
 
 
@@ -263,6 +263,6 @@ async def test_a_process_that_is_killed_between_effect_and_commit(
         assert await asyncio.wait_for(process.wait(), LIMIT) == -signal.SIGKILL
     assert await effects(db) == [1, 2, 3, 4]
     async with db.inbox("stock", "Order") as inbox, asyncio.timeout(LIMIT):
-        assert [await do(await anext(inbox)) for _ in range(2)] == [5, 6]
+        assert [await do(await inbox.next()) for _ in range(2)] == [5, 6]
     assert await effects(db) == [1, 2, 3, 4, 5, 6]
     assert await place(db) == entry_id(1, 6, 0)
