@@ -187,6 +187,20 @@ async def test_a_job_delivers_until_it_is_taken(
     assert not await dead_letters(db)
 
 
+async def test_what_is_never_taken_is_one_failed_job_and_one_dead_letter(
+    db: DataFlow, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RETRY, "base_delay", 0.02)  # type: ignore[index]
+    monkeypatch.setitem(RETRY, "max", 2)  # type: ignore[index]
+    await send(db, {**LISTENER, "webhook_url": receiver.url, "name": "orders"}, "CDCListenerNode")
+    receiver.answers = [503]
+    job = await db.triggers.fire_async("orders", _event(7))
+    await work(db, job)
+    assert len(receiver.requests) == 3
+    assert len(await dead_letters(db)) == 1
+    assert (await db.triggers.get_async("orders")).state == "active"
+
+
 async def test_gone_pauses_the_listener(db: DataFlow, receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "dataflow.worker")
     await send(db, {**LISTENER, "webhook_url": receiver.url, "name": "orders"}, "CDCListenerNode")
