@@ -19,7 +19,7 @@ from dataflow.nodes.interface import RunContext
 from dataflow.workflows import Workflow, WorkflowBuilder
 
 if TYPE_CHECKING:
-    from dataflow.events.dead_letters import DeadLetters
+    from dataflow.events.dead_letters import DeadLetter, DeadLetters
     from dataflow.events.reading import EventReader, OnLoss
     from dataflow.events.since import Since
     from dataflow.events.triggers import Triggers
@@ -109,7 +109,12 @@ class OffersEvents(ABC):
         """Events that groups, triggers and the like could not do: ``list()`` them, and ``retry()`` one."""
         from dataflow.events.dead_letters import DeadLetters
 
-        return DeadLetters(self.broker, self.name)
+        return DeadLetters(self.broker, self.name, {"trigger": self._fire_again})
+
+    async def _fire_again(self, letter: DeadLetter) -> None:
+        from dataflow.events.envelope import decode
+
+        await self.triggers.fire_async(letter.reader.partition(":")[2], decode(letter.event, self.models))
 
     @abstractmethod
     def queue(self, name: str = "default", url: str | None = None) -> JobQueue:

@@ -25,11 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from dataflow.errors import EventError
+from dataflow.events.parking import KEPT
 from dataflow.jobs import Broker, keys
 from dataflow.jobs.scripts import Argument, Script
-
-#: Dead letters that an instance keeps; the oldest go.
-KEPT = 100_000
 
 _LUA = Path(__file__).parent / "lua"
 _BURY = Script(_LUA / "bury.lua")
@@ -143,7 +141,8 @@ class DeadLetters:
             async with self._broker.errors():
                 await client.xdel(keys.events_dead(self._owner), key)
         else:
-            raise EventError(f"The reader {letter.reader} takes no dead letters back.")
+            hint = "The reason says which job to run again." if kind == "webhook" else None
+            raise EventError(f"The reader {letter.reader} takes no dead letters back.", hint=hint)
         return letter
 
 
