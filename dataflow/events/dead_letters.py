@@ -25,9 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from dataflow.errors import EventError
-from dataflow.events.parking import KEPT
 from dataflow.jobs import Broker, keys
 from dataflow.jobs.scripts import Argument, Script
+
+#: Dead letters that an instance keeps; the oldest go.
+KEPT = 100_000
 
 _LUA = Path(__file__).parent / "lua"
 _BURY = Script(_LUA / "bury.lua")
@@ -102,6 +104,16 @@ class DeadLetters:
         args = [self._owner, group, fields["stream"], fields["id"], KEPT, *pairs]
         return bool(await self._broker.run(_BURY, args))
 
+    async def add(self, fields: Mapping[str, Argument]) -> None:
+        """Add an event that somebody could not do who takes nothing back.
+
+        Raises:
+            BrokerUnavailableError: Redis cannot be reached.
+        """
+        client: Any = await self._broker.client()
+        async with self._broker.errors():
+            await client.xadd(keys.events_dead(self._owner), dict(fields), maxlen=KEPT, approximate=True)
+
     async def list(self, count: int = 1_000) -> list[DeadLetter]:
         """The newest, newest first.
 
@@ -141,8 +153,7 @@ class DeadLetters:
             async with self._broker.errors():
                 await client.xdel(keys.events_dead(self._owner), key)
         else:
-            hint = "The reason says which job to run again." if kind == "webhook" else None
-            raise EventError(f"The reader {letter.reader} takes no dead letters back.", hint=hint)
+            raise EventError(f"The reader {letter.reader} takes no dead letters back.")
         return letter
 
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from dataflow.databases.interface import Database
+from dataflow.events.dead_letters import DeadLetters
 from dataflow.events.nodes.listener import CDCListenerNode
 from dataflow.events.nodes.processor import EventProcessorNode
 from dataflow.events.nodes.publish import EventPublishNode
 from dataflow.events.nodes.source import EventSourceNode
 from dataflow.events.nodes.trigger import EventTriggerNode
 from dataflow.events.nodes.webhook import WebhookNode
-from dataflow.events.parking import park
 from dataflow.events.triggers import Triggers
 from dataflow.events.webhooks.webhooks import Webhooks
 from dataflow.jobs import Broker
@@ -40,6 +40,11 @@ class Instance(Protocol):
         ...
 
     @property
+    def dead_events(self) -> DeadLetters:
+        """What could not be done."""
+        ...
+
+    @property
     def triggers(self) -> Triggers:
         """Its triggers."""
         ...
@@ -56,13 +61,12 @@ def event_nodes(app: Instance, schema: Schema) -> dict[str, Node]:
         ConfigurationError: A setting of webhooks is wrong.
     """
     webhooks = Webhooks(app.settings.secrets_of_webhooks(), app.settings.webhook_allow)
-
     nodes = (
         EventPublishNode.of(schema, app.database, may_create=app.settings.may_create_tables),
         WebhookNode(
             webhooks,
             lambda listener, reason: app.triggers.pause_async(listener, reason),
-            lambda *letter: park(app.broker, app.name, *letter),
+            lambda fields: app.dead_events.add(fields),
         ),
         CDCListenerNode(app.name, webhooks, lambda: app.triggers),
         EventSourceNode(app.name, lambda: app.broker, lambda: app.models),

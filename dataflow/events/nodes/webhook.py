@@ -10,9 +10,11 @@ from typing import Any
 from urllib.parse import quote
 
 from dataflow.errors import DataFlowError, InputError, TriggerNotFoundError, WebhookGoneError
+from dataflow.events.dead_letters import letter_fields
 from dataflow.events.envelope import Op
 from dataflow.events.payloads import to_json
 from dataflow.events.webhooks.webhooks import Webhooks
+from dataflow.jobs.scripts import Argument
 from dataflow.nodes.current import current_job
 from dataflow.nodes.generated.base import CONTROLS
 from dataflow.nodes.interface import Node, NodeSpec, Output, Parameter, RunContext
@@ -20,8 +22,8 @@ from dataflow.resilience.classes import is_final
 
 #: Pauses a listener: its name, the reason.
 Pause = Callable[[str, str], Awaitable[object]]
-#: Puts an event among the dead letters: its stream, its id, it as JSON, who could not do it, and why.
-Park = Callable[[str, str, bytes, str, str], Awaitable[object]]
+#: Adds a dead letter of these fields.
+Park = Callable[[Mapping[str, Argument]], Awaitable[object]]
 
 #: What happened, in the type of a webhook.
 _VERBS = {
@@ -96,7 +98,8 @@ class WebhookNode(Node):
         if source is not None and (job is None or not job.retries_left or is_final(error)):
             again = f" (dataflow jobs requeue {job.id})" if job is not None else ""
             reader = f"webhook:{listener or ''}"
-            await self._park(source[1], str(event["id"]), to_json(event), reader, error.message + again)
+            text, reason = to_json(event), error.message + again
+            await self._park(letter_fields(source[1], str(event["id"]), text, reader, reason, 1))
 
 
 def _source(event: Mapping[str, Any]) -> tuple[str, str] | None:

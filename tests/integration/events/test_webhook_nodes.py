@@ -197,6 +197,12 @@ async def test_gone_pauses_the_listener(db: DataFlow, receiver: Receiver, caplog
     (letter,) = await dead_letters(db)
     assert letter[b"reader"] == b"webhook:orders"
     assert f"requeue {job.id}".encode() in letter[b"reason"]
+    receiver.answers = [200]
+    (found,) = await db.dead_events.list()
+    await db.dead_events.retry(found.key)
+    await work(db, job)
+    assert len(receiver.requests) == 2
+    assert not await dead_letters(db)
 
 
 def _event(number: int) -> Event:
