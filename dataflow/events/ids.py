@@ -51,3 +51,9 @@ def after(entry_id: EntryId) -> EntryId:
 def epoch_of(entry_id: EntryId) -> int:
     """Which log its position is in."""
     return entry_id[0] >> 56
+
+
+def before(entry_id: EntryId) -> EntryId:
+    """The greatest id there could be before one."""
+    position, index = entry_id
+    return (position, index - 1) if index else (position - 1, (1 << 64) - 1)

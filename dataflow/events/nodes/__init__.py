@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from dataflow.databases.interface import Database
@@ -9,10 +10,13 @@ from dataflow.events.dead_letters import DeadLetters
 from dataflow.events.nodes.listener import CDCListenerNode
 from dataflow.events.nodes.processor import EventProcessorNode
 from dataflow.events.nodes.publish import EventPublishNode
+from dataflow.events.nodes.source import EventSourceNode
 from dataflow.events.nodes.trigger import EventTriggerNode
 from dataflow.events.nodes.webhook import WebhookNode
 from dataflow.events.triggers import Triggers
 from dataflow.events.webhooks.webhooks import Webhooks
+from dataflow.jobs import Broker
+from dataflow.models import ModelSpec
 from dataflow.nodes.generated.schema import Schema
 from dataflow.nodes.interface import Node
 from dataflow.settings import Settings
@@ -24,6 +28,16 @@ class Instance(Protocol):
     name: str
     settings: Settings
     database: Database
+
+    @property
+    def models(self) -> Mapping[str, ModelSpec]:
+        """Model name → ModelSpec."""
+        ...
+
+    @property
+    def broker(self) -> Broker:
+        """Where its queues and streams are."""
+        ...
 
     @property
     def dead_events(self) -> DeadLetters:
@@ -55,6 +69,7 @@ def event_nodes(app: Instance, schema: Schema) -> dict[str, Node]:
             lambda fields: app.dead_events.add(fields),
         ),
         CDCListenerNode(app.name, webhooks, lambda: app.triggers),
+        EventSourceNode(app.name, lambda: app.broker, lambda: app.models),
         EventTriggerNode(lambda: app.triggers),
         EventProcessorNode(lambda: app.triggers),
     )
