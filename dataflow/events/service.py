@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
+from textwrap import indent
 from typing import Protocol
 
 from dataflow.databases.interface import Database
 from dataflow.databases.url import parse_url
-from dataflow.errors import BrokerUnavailableError, DatabaseUnavailableError
+from dataflow.errors import BrokerUnavailableError, CaptureError, DatabaseError, DatabaseUnavailableError
 from dataflow.events.capture import Capture
 from dataflow.events.publisher import Publisher
 from dataflow.events.snapshot import request_snapshot
 from dataflow.events.sources.choice import Probed, Site, choose, probe
+from dataflow.events.tables import PASSING
 from dataflow.events.trimming import Trimmer
 from dataflow.jobs import Broker
 from dataflow.models import ModelSpec
@@ -118,7 +120,7 @@ class CaptureService:
         while True:
             try:
                 if app.settings.may_create_tables:
-                    await app.create_tables_async()
+                    await self._create_tables()
                 best, passed = await choose(self.site, self._mechanism)
                 break
             except DatabaseUnavailableError as error:
@@ -135,6 +137,17 @@ class CaptureService:
             may_create=app.settings.may_create_tables,
             trimmer=self._trimmer,
         )
+
+    async def _create_tables(self) -> None:
+        try:
+            await self._app.create_tables_async()
+        except PASSING:
+            raise
+        except DatabaseError as error:
+            raise CaptureError(
+                f"The tables of the models of {self._app.name} cannot be made: {error.message}",
+                hint="Make them with db.create_tables() and a user that may, and start capture again.",
+            ) from error
 
     async def _report(self, capture: Capture) -> None:
         told = -1
@@ -182,7 +195,7 @@ def findings_text(found: Iterable[Probed]) -> list[str]:
     """What probes found, a line for each: what is weaker, and what would mend it."""
     return [
         f"{probed.source.mechanism}{' cannot be used' if finding.fatal else ''}: {finding.problem}"
-        + (f"\n    {finding.fix}" if finding.fix else "")
+        + (f"\n{indent(finding.fix, '    ')}" if finding.fix else "")
         for probed in found
         for finding in probed.findings
     ]

@@ -93,12 +93,22 @@ class BinlogSource:
         """Make the table of marks. Where there is no place to go on from, ``chunks()`` begins here."""
         if self._reading:  # the log has new tables of itself
             return
-        await self._execute(_CREATE_MARKS)
         async with await self._connect() as connection:
             try:
+                # Asked first: who may not create must not try, though the table is there.
+                if not await connection.fetch_all("SHOW TABLES LIKE %s", MARKS):
+                    await self._create_marks(connection)
                 self._start = await end_of_log(connection)
             except Exception as error:
                 raise connection.translate(error) from error
+
+    async def _create_marks(self, connection: ReplicationConnection) -> None:
+        refusal = await connection.refusal(_CREATE_MARKS)
+        if refusal is not None:
+            raise CaptureError(
+                f"There is no table {MARKS}, which capture needs for watermarks: {refusal}.",
+                hint=f"Have somebody create it who may:\n{_CREATE_MARKS};",
+            )
 
     async def identity(self) -> str:
         """The server's UUID; MariaDB, which has none, is known by its number and its GTID domain."""
