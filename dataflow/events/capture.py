@@ -251,6 +251,8 @@ class Capture:
             await asyncio.sleep(self._publisher.lock_seconds / 4)
             if not await self._publisher.renew():
                 raise self._fenced()
+            if self.working.is_set():  # a source that hears nothing from its database ends by itself
+                await self._publisher.seen()
 
     def _fenced(self) -> FencedError:
         return FencedError(f"Another process captures the changes of {self._publisher.owner!r} now.")
