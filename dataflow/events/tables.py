@@ -10,7 +10,7 @@ seq          the order of writing, which is not that of commits
 place        the position that capture gave it; where one writer at a time makes both orders one, ``seq``
 op           ``c`` ``u`` ``d`` ``t`` as in the envelope; ``m`` a message, ``k`` a watermark of capture
 name         the table; the type of a message; the token of a watermark
-row_before   JSON, see ``sources/triggers.py``
+row_before   JSON, see ``sources/triggers.py``; of a message, the tenant it is about, as plain text
 row_after    the same; of a message, its payload
 tx           the database's id of the transaction, where it has one
 created_ms   Unix time, ms
@@ -28,6 +28,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.schema import CreateTable
 
+from dataflow.databases.ddl import create_statements, existing_columns
 from dataflow.databases.dialects import new_dialect
 from dataflow.databases.interface import Database, Dialect, Executor
 from dataflow.errors import (
@@ -50,7 +51,7 @@ _NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _LONG = sa.Text().with_variant(mysql.LONGTEXT(charset="utf8mb4"), "mysql", "mariadb")
 _OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
 
-_OUTBOX = sa.Table(
+OUTBOX_TABLE = sa.Table(
     OUTBOX,
     _METADATA,
     sa.Column("seq", _NUMBER, sa.Identity(), primary_key=True),
@@ -74,20 +75,39 @@ _CAPTURE = sa.Table(
 )
 
 
-async def ensure_tables(database: Database, *, may_create: bool) -> None:
-    """Make sure that both tables are there.
+async def ensure_tables(
+    database: Database,
+    *,
+    may_create: bool,
+    tables: Sequence[sa.Table] = (OUTBOX_TABLE, _CAPTURE),
+    within: Executor | None = None,
+) -> None:
+    """Make sure that tables are there.
+
+    Args:
+        database: Where.
+        may_create: Create them.
+        tables: Which.
+        within: A transaction that holds the one writer of SQLite: they are created in it, and undone with it.
 
     Raises:
         MissingTableError: One is missing and may not be created; the hint has the DDL.
     """
-    tables = [_OUTBOX, _CAPTURE]
-    existing = await database.existing_columns([table.name for table in tables])
+    names = [table.name for table in tables]
+    if within is None:
+        existing = await database.existing_columns(names)
+    else:
+        existing = await existing_columns(within, database.dialect, names)
     missing = [table for table in tables if table.name not in existing]
     if missing and not may_create:
         raise _not_there(database, missing, "none is created for this")
     if missing:
         try:
-            await database.create_tables(missing)
+            if within is None:
+                await database.create_tables(missing)
+            else:
+                for statement in create_statements(database.dialect, missing)[1]:
+                    await within.execute(statement)
         except PASSING:
             raise
         except DatabaseError as error:

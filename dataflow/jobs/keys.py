@@ -31,6 +31,10 @@ Redis cluster. The Lua scripts build the same names from the prefix that they ar
     rq:dataflow:capture-lock:OWNER   string token of the process that captures; expires
     rq:dataflow:capture-times:OWNER  zset   positions in the streams, by when they were published
     rq:dataflow:event-cursors:OWNER:TABLE  hash  readers of a stream without a group → id of what they have done
+    rq:dataflow:events-dead:OWNER    stream events that a reader could not do, and why
+    rq:dataflow:triggers:OWNER       set    names of an instance's triggers
+    rq:dataflow:trigger:OWNER:NAME   hash   one of them (dataflow/events/triggers/store.py)
+    rq:dataflow:trigger-changes:OWNER  stream its last entry tells that a trigger was added, changed or removed
     rq:dataflow:spent:TIME           set    signatures of jobs that finished, by when they end (tens of s)
     rq:dataflow:schedules:OWNER      zset   an instance's schedules, by when each starts next; +inf where it does not
     rq:dataflow:schedule:OWNER:NAME  hash   one of them (dataflow/schedules/store.py)
@@ -126,6 +130,26 @@ def event_cursors(owner: str, name: str) -> str:
     trimmed.
     """
     return f"{PREFIX}:dataflow:event-cursors:{owner}:{name}"
+
+
+def events_dead(owner: str) -> str:
+    """Stream of the events that a reader could not do."""
+    return f"{PREFIX}:dataflow:events-dead:{owner}"
+
+
+def triggers(owner: str) -> str:
+    """Set of the names of an instance's triggers."""
+    return f"{PREFIX}:dataflow:triggers:{owner}"
+
+
+def trigger(owner: str, name: str) -> str:
+    """Hash of a trigger."""
+    return f"{PREFIX}:dataflow:trigger:{owner}:{name}"
+
+
+def trigger_changes(owner: str) -> str:
+    """Stream that grows when a trigger of an instance is added, changed or removed."""
+    return f"{PREFIX}:dataflow:trigger-changes:{owner}"
 
 
 def capture(owner: str) -> str:

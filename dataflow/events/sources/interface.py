@@ -40,6 +40,7 @@ class RowChange:
         before: The row before, as far as the database tells.
         after: The row after; of a message, its payload.
         unavailable: Columns whose values the database did not tell, or that their fields cannot have.
+        tenant: Whom a message is about; of rows, their columns say it.
     """
 
     op: Op
@@ -47,6 +48,7 @@ class RowChange:
     before: Mapping[str, Any] | None = None
     after: Mapping[str, Any] | None = None
     unavailable: tuple[str, ...] = ()
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -387,7 +387,8 @@ def _message(change: RowChange) -> RowChange | None:
     row = change.after
     if change.op is not Op.CREATE or row is None or row["op"] != "m":
         return None
-    return RowChange(Op.MESSAGE, row["name"], None, msgspec.json.decode(row["row_after"] or "null"))
+    after = msgspec.json.decode(row["row_after"] or "null")
+    return RowChange(Op.MESSAGE, row["name"], after=after, tenant=row.get("row_before"))
 
 
 def _moment(timestamp: int) -> datetime:

@@ -299,7 +299,7 @@ class OutboxSource:
         if op == _MARK:
             return Chunk(place, 0, (), True, transaction, moment, mark=name)
         if op == Op.MESSAGE:
-            change = RowChange(Op.MESSAGE, name, after=msgspec.json.decode(after))
+            change = RowChange(Op.MESSAGE, name, after=msgspec.json.decode(after), tenant=before)
         else:
             decode = self._decoders.get(name)
             if decode is None:  # of a model that is not captured any more
