@@ -164,8 +164,12 @@ class Line:
         addresses |= {f"BENCH_{name}": url for name, url in addresses.items()}
         path = f"{self._folder}:{ROOT}"
         # Warnings of other people's libraries are no errors of ours.
-        more = {"PYTHONWARNINGS": "default", "PYTHONPATH": path, **variables}
+        more = {"PYTHONWARNINGS": "default", "PYTHONPATH": path, "BENCH_FILE": str(self._jobs), **variables}
         start(stack, command, self._folder, self._log, **addresses, **more)
+
+    @property
+    def _jobs(self) -> Path:
+        return self._folder / "jobs"
 
     @property
     def _log(self) -> Path:
@@ -223,6 +227,33 @@ class Line:
 
     def _commit_to_job(self) -> None:
         """Start a job by each of some commits, one after the other."""
+        commits: dict[int, float] = {}
+        with self._running(self.sides[0]), ExitStack() as stack:
+            self._caught_up(self.sides[0])
+            for command in ("scheduler", "worker"):
+                self._start(stack, (BIN / "dataflow", command, "bench:db", "--log-level", "warning"))
+            give_up = time.monotonic() + PATIENCE
+            while not self._jobs.exists():  # a trigger is about what is published after its scheduler has started
+                if time.monotonic() > give_up:
+                    raise Stuck(f"No job begins, {self.title}.\n{self._said()}")
+                self._writer.row()
+                time.sleep(_QUIET)
+            time.sleep(_QUIET)
+            for _ in range(self._size.rounds * self._size.commits):
+                time.sleep(random.uniform(*_PAUSE))
+                before = self._jobs.stat().st_size
+                number, committed = self._writer.row()
+                commits[number] = committed
+                while self._jobs.stat().st_size == before:
+                    if time.monotonic() > give_up + PATIENCE:
+                        raise Stuck(f"No job of row {number} begins, {self.title}.\n{self._said()}")
+                    time.sleep(_LOOK)
+        begun = self._begun()
+        self.starts = [begun[number] - committed for number, committed in commits.items()]
+
+    def _begun(self) -> dict[int, float]:
+        """Number of a row → when its job began."""
+        return {int(number): float(moment) for number, moment in map(str.split, self._jobs.read_text().splitlines())}
 
     def _said(self) -> str:
         return self._log.read_text(errors="replace")[-3_000:]

@@ -15,7 +15,8 @@ import pymysql
 from tests.servers import MariaDBServer, PostgreSQLServer
 
 TABLE = "readings"
-#: The model of the table, and how the instance is named.
+#: The model of the table, and what a new row starts: it writes the row's number, and when it began. A line of a file is
+#: written as a whole.
 APP = """
 import os, time
 from decimal import Decimal
@@ -32,6 +33,13 @@ class Reading:
     value: float
     amount: Decimal
     note: str
+
+@db.on(Reading, "create", inputs={"number": "after.id"})
+@db.actor
+async def began(number: int) -> None:
+    now = time.time()
+    with open(os.environ["BENCH_FILE"], "a") as out:
+        out.write(f"{number} {now}\\n")
 """
 #: Where capture publishes the table's changes.
 STREAM = f"rq:dataflow:events:bench:{TABLE}"
