@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 from rich.console import Console
@@ -27,7 +27,6 @@ from benchmarks.peers.venvs import ROOT, NotInstalledError, programs
 from benchmarks.processes import start
 from benchmarks.readings import APP, STREAM, Writer, new_database
 from benchmarks.tables import against_budget, machine_load, table
-from dataflow import DataFlow
 from tests.acceptance.programs import BIN
 from tests.servers import RedisServer
 
@@ -147,8 +146,8 @@ class Line:
             self._commit_to_job()
 
     def _create_table(self) -> None:
-        space: dict[str, DataFlow] = {}
-        exec(APP.replace("DataFlow(name", f"DataFlow({self._url!r}, name"), {"__name__": "bench"}, space)
+        space: dict[str, Any] = {"__name__": "bench"}
+        exec(APP.replace("DataFlow(name", f"DataFlow({self._url!r}, name"), space)
         with space["db"] as app:
             app.create_tables()
 
