@@ -67,7 +67,7 @@ class EventSize(NamedTuple):
     bulk: int
 
 
-FULL = EventSize(rounds=3, commits=300, single=15_000, bulk=50_000)
+FULL = EventSize(rounds=3, commits=150, single=10_000, bulk=50_000)
 QUICK = EventSize(rounds=1, commits=20, single=4_000, bulk=4_000)
 
 

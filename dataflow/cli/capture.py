@@ -104,7 +104,7 @@ async def _probe(services: Sequence[CaptureService]) -> bool:
         complete = complete and best is not None
         by = "cannot be captured" if best is None else f"are captured by {best.source.mechanism}"
         typer.echo(f"Changes of {service.site.owner} in {service.site.database.masked_url} {by}.")
-        for line in findings_text(found):
+        for line in (*findings_text(found), *await service.probe_redis()):
             typer.echo(f"  {line}")
     return complete
 

@@ -15,6 +15,7 @@ from dataflow.events.capture import Capture
 from dataflow.events.publisher import Publisher
 from dataflow.events.snapshot import request_snapshot
 from dataflow.events.sources.choice import Probed, Site, choose, probe
+from dataflow.events.sources.interface import Finding
 from dataflow.events.tables import PASSING
 from dataflow.events.trimming import Trimmer
 from dataflow.jobs import Broker
@@ -126,7 +127,7 @@ class CaptureService:
             except DatabaseUnavailableError as error:
                 logger.warning("Capture of %s waits for its database: %s", app.name, error)
                 await asyncio.sleep(_RETRY)
-        for line in findings_text((*passed, best)):
+        for line in (*findings_text((*passed, best)), *await self.probe_redis()):
             logger.warning("%s", line)
         return Capture(
             best.source,
@@ -172,6 +173,26 @@ class CaptureService:
             await probed.source.close()
         return found
 
+    async def probe_redis(self) -> list[str]:
+        """What Redis may do to the streams, a line for each; nothing of one that lives as long as this process."""
+        if self._app.settings.broker_url(None) is None:
+            return []
+        try:
+            client = await self._app.broker.client()
+            async with self._app.broker.errors():
+                facts = {**await client.info("persistence"), **await client.info("memory")}
+        except BrokerUnavailableError as error:
+            return [f"Redis: {error}"]
+        findings = []
+        if not facts.get("aof_enabled"):
+            fix = "CONFIG SET appendonly yes  -- and in its configuration, so that it survives a restart"
+            findings.append(Finding("A crash takes the streams with it (appendonly is no).", fix))
+        policy = facts.get("maxmemory_policy", "noeviction")
+        if facts.get("maxmemory") and policy != "noeviction":
+            fix = "CONFIG SET maxmemory-policy noeviction  -- and in its configuration"
+            findings.append(Finding(f"Streams go when memory is full (maxmemory-policy is {policy}).", fix))
+        return [_line("Redis", finding) for finding in findings]
+
     async def remove(self) -> None:
         """Remove from the database what capture made there. Streams stay."""
         for probed in await probe(self.site, self._mechanism):
@@ -193,9 +214,9 @@ class CaptureService:
 
 def findings_text(found: Iterable[Probed]) -> list[str]:
     """What probes found, a line for each: what is weaker, and what would mend it."""
-    return [
-        f"{probed.source.mechanism}{' cannot be used' if finding.fatal else ''}: {finding.problem}"
-        + (f"\n{indent(finding.fix, '    ')}" if finding.fix else "")
-        for probed in found
-        for finding in probed.findings
-    ]
+    return [_line(probed.source.mechanism, finding) for probed in found for finding in probed.findings]
+
+
+def _line(what: str, finding: Finding) -> str:
+    fix = f"\n{indent(finding.fix, '    ')}" if finding.fix else ""
+    return f"{what}{' cannot be used' if finding.fatal else ''}: {finding.problem}{fix}"

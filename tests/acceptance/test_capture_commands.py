@@ -76,6 +76,7 @@ async def test_what_others_see_of_a_capture(shop: Shop, redis_server: RedisServe
     probe = shop.dataflow("capture", "shop:db", "--probe")
     assert (probe.returncode, probe.stderr) == (0, "")
     assert "Changes of shop in sqlite:///shop.db are captured by outbox." in probe.stdout
+    assert "Redis: A crash takes the streams with it (appendonly is no).\n    CONFIG SET appendonly yes" in probe.stdout
 
     capture = shop.start_capture()
     with redis.Redis.from_url(shop.redis_url) as client:
