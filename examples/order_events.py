@@ -94,8 +94,8 @@ def main() -> None:
     )
     try:
         assert scheduler.stderr is not None
-        for line in scheduler.stderr:  # changes are captured from here on
-            if "become events" in line:
+        for line in scheduler.stderr:
+            if "are captured from here on" in line:
                 break
         order = run("OrderCreateNode", {"customer": "Ada", "total": Decimal("120.00")})
         other = run("OrderCreateNode", {"customer": "Bob", "total": Decimal("80.00")})

@@ -164,7 +164,7 @@ class Chain:
             # From one effect to the next kill: the chain works again each time.
             before = await self._count()
             async with asyncio.timeout(60):
-                while await self._count() < before + random.randint(5, 60):
+                while await self._count() < before + random.randint(5, 30):
                     await asyncio.sleep(0.02)
             await self._kill(victim)
         self._writing.clear()
@@ -199,7 +199,7 @@ class Chain:
                     await transaction.execute(update, (own,))
                     if own % 3 == 0:
                         await transaction.execute(delete, (own - 1,))
-            await asyncio.sleep(random.random() * 0.06)
+            await asyncio.sleep(random.random() * 0.12)
 
     async def _count(self) -> int:
         with suppress(DatabaseError):
