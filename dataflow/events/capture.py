@@ -47,6 +47,8 @@ logger = logging.getLogger("dataflow.events")
 
 #: Events sent to Redis by one script at most.
 BATCH = 500
+#: Changes that are read ahead of them.
+_AHEAD = 2 * BATCH
 #: Bytes of them, roughly.
 _BATCH_BYTES = 1_000_000
 #: Seconds that an event must have been in Redis before the database may forget it.
@@ -121,6 +123,9 @@ class Capture:
         self._lost: str | None = None
         self._unacknowledged: deque[tuple[float, int]] = deque()
         self._queue: asyncio.Queue[Chunk] = asyncio.Queue()
+        #: Changes in the queue, and whether it takes more.
+        self._queued = 0
+        self._room = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -184,7 +189,8 @@ class Capture:
     async def _run_once(self) -> None:
         """Capture until something fails, while the right to publish is ours."""
         after = await self._begin()
-        self._queue = asyncio.Queue(maxsize=2 * BATCH)
+        self._queue, self._queued = asyncio.Queue(), 0
+        self._room.set()
         self._unacknowledged.clear()
         tasks = (
             lambda: self._read(after),
@@ -251,6 +257,8 @@ class Capture:
             await asyncio.sleep(self._publisher.lock_seconds / 4)
             if not await self._publisher.renew():
                 raise self._fenced()
+            if self.working.is_set():  # a source that hears nothing from its database ends by itself
+                await self._publisher.seen()
 
     def _fenced(self) -> FencedError:
         return FencedError(f"Another process captures the changes of {self._publisher.owner!r} now.")
@@ -258,13 +266,28 @@ class Capture:
     async def _read(self, after: Place | None) -> None:
         async with aclosing(self.source.chunks(after)) as chunks:
             self.working.set()
+            logger.info("Changes of %s are captured from here on.", self._publisher.owner)
             async for chunk in chunks:
-                await self._queue.put(chunk)
+                self._put(chunk)
+                await self._room.wait()
         raise CaptureError(f"{self.source.mechanism} ended by itself.")
+
+    def _put(self, chunk: Chunk) -> None:
+        """Chunks differ in size: what the queue takes is counted in changes, so that memory stays constant."""
+        self._queue.put_nowait(chunk)
+        self._queued += 1 + len(chunk.changes)
+        if self._queued >= _AHEAD:
+            self._room.clear()
+
+    def _taken(self, chunk: Chunk) -> Chunk:
+        self._queued -= 1 + len(chunk.changes)
+        if self._queued < _AHEAD:
+            self._room.set()
+        return chunk
 
     async def _publish(self) -> None:
         while True:
-            chunk = await self._queue.get()
+            chunk = self._taken(await self._queue.get())
             batch = [chunk]
             entries: list[Entry] = []
             done: list[int] = []
@@ -277,7 +300,7 @@ class Capture:
                     done.append(chunk.position)
                 if fields or len(entries) >= BATCH or size > _BATCH_BYTES or self._queue.empty():
                     break
-                chunk = self._queue.get_nowait()
+                chunk = self._taken(self._queue.get_nowait())
                 batch.append(chunk)
             last = Place(chunk.position, max(chunk.first + len(chunk.changes) - 1, 0))
             if fields:

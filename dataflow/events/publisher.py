@@ -14,7 +14,7 @@ published           events appended
 committed_ms        when the last of them was committed, Unix time
 published_ms        when it was appended
 lag_ms              the difference of both
-seen_ms             when capture last heard from the database
+seen_ms             when the database could last be read
 reason              why the epoch is not the first
 snapshot:TABLE      JSON: state (wanted, running, done), cursor (the last key), rows
 ==================  ==============================================================================
@@ -23,6 +23,7 @@ snapshot:TABLE      JSON: state (wanted, running, done), cursor (the last key), 
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +117,10 @@ class Publisher:
         """Let another process publish at once."""
         await self.call("EVAL", _RELEASE, 1, keys.capture_lock(self.owner), self._token)
 
+    async def seen(self) -> None:
+        """Note that the database can be read, though it has nothing to tell."""
+        await self.call("HSET", keys.capture(self.owner), "seen_ms", time.time_ns() // 1_000_000)
+
     async def fields(self) -> dict[str, str]:
         """The capture hash."""
         reply = await self.call("HGETALL", keys.capture(self.owner))
@@ -128,6 +133,7 @@ class Publisher:
 
     async def begin(self) -> State | None:
         """As ``state()``. Whatever is published from now on must find Redis as this, and then each call, left it."""
+        await self.call("SADD", keys.CAPTURES, self.owner)  # for those who watch over all instances
         found = await self.fields()
         self._standing = {name: found.get(name, "") for name in _STANDING}
         return _state(found)

@@ -31,12 +31,20 @@ from sqlalchemy.schema import CreateTable
 from dataflow.databases.ddl import create_statements, existing_columns
 from dataflow.databases.dialects import new_dialect
 from dataflow.databases.interface import Database, Dialect, Executor
-from dataflow.errors import MissingTableError
+from dataflow.errors import (
+    DatabaseError,
+    DatabaseUnavailableError,
+    MissingTableError,
+    PoolTimeoutError,
+    TransientDatabaseError,
+)
 
 OUTBOX = "dataflow_outbox"
 CAPTURE = "dataflow_capture"
 #: Rows of the outbox that are read or deleted at a time.
 ROWS_AT_ONCE = 1_000
+#: Errors of a database that say nothing about what it allows.
+PASSING = (DatabaseUnavailableError, TransientDatabaseError, PoolTimeoutError)
 
 _METADATA = sa.MetaData()
 _NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -92,18 +100,28 @@ async def ensure_tables(
         existing = await existing_columns(within, database.dialect, names)
     missing = [table for table in tables if table.name not in existing]
     if missing and not may_create:
-        ddl = ";\n".join(str(CreateTable(table).compile(dialect=new_dialect(database.dialect))) for table in missing)
-        raise MissingTableError(
-            f"There is no table {', '.join(table.name for table in missing)} in {database.masked_url}, which change "
-            "events need, and none is created for this.",
-            hint=f"Create it:\n{ddl.strip()}",
-            tables=[table.name for table in missing],
-        )
-    if missing and within is None:
-        await database.create_tables(missing)
-    elif missing and within is not None:
-        for statement in create_statements(database.dialect, missing)[1]:
-            await within.execute(statement)
+        raise _not_there(database, missing, "none is created for this")
+    if missing:
+        try:
+            if within is None:
+                await database.create_tables(missing)
+            else:
+                for statement in create_statements(database.dialect, missing)[1]:
+                    await within.execute(statement)
+        except PASSING:
+            raise
+        except DatabaseError as error:
+            raise _not_there(database, missing, error.message) from error
+
+
+def _not_there(database: Database, missing: Sequence[sa.Table], reason: str) -> MissingTableError:
+    ddl = ";\n".join(str(CreateTable(table).compile(dialect=new_dialect(database.dialect))) for table in missing)
+    return MissingTableError(
+        f"There is no table {', '.join(table.name for table in missing)} in {database.masked_url}, which change "
+        f"events need: {reason.rstrip('.')}.",
+        hint=f"Create it:\n{ddl.strip()}",
+        tables=[table.name for table in missing],
+    )
 
 
 def marked(dialect: Dialect, sql: str) -> str:

@@ -26,6 +26,7 @@ Redis cluster. The Lua scripts build the same names from the prefix that they ar
     rq:dataflow:progress:ID          stream tells those who follow a job that a node of it began or ended; expires
     rq:dataflow:events:OWNER:TABLE   stream change events of a table; of a type of messages, OWNER:@TYPE
     rq:dataflow:events:OWNER         hash   the streams of an instance → how many events were published into each
+    rq:dataflow:captures             set    instances whose changes are, or were, captured
     rq:dataflow:capture:OWNER        hash   how far the capture of an instance's changes is (events/publisher.py)
     rq:dataflow:capture-lock:OWNER   string token of the process that captures; expires
     rq:dataflow:capture-times:OWNER  zset   positions in the streams, by when they were published
@@ -64,6 +65,7 @@ WORKERS = f"{PREFIX}:workers"
 SUSPENDED = f"{PREFIX}:suspended"
 LEASES = f"{PREFIX}:dataflow:leases"
 METRICS = f"{PREFIX}:dataflow:metrics"
+CAPTURES = f"{PREFIX}:dataflow:captures"
 
 
 def queue(name: str) -> str:

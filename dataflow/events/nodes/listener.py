@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dataflow.errors import InputError
@@ -64,7 +64,7 @@ class CDCListenerNode(Node):
         """Its declaration."""
         return self._spec
 
-    def check(self, params: Mapping[str, Any], later: Any) -> None:
+    def check(self, params: Mapping[str, Any], later: Collection[str]) -> None:
         """See Node: what it is about is named once."""
         super().check(params, later)
         if sum(name in params or name in later for name in _WHAT) != 1:

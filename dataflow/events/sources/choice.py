@@ -125,8 +125,11 @@ async def choose(site: Site, mechanism: str | None = None) -> tuple[Probed, list
         return best, passed
     raise CaptureError(
         f"The changes of {site.database.masked_url} cannot be captured: "
-        + "; ".join(f"{item.source.mechanism}: {finding.problem}" for item in passed for finding in fatal(item)),
-        hint=" ".join(finding.fix for item in passed for finding in fatal(item) if finding.fix) or None,
+        + "; ".join(
+            f"{item.source.mechanism}: {finding.problem.rstrip('.')}" for item in passed for finding in fatal(item)
+        )
+        + ".",
+        hint="\n".join(["", *(finding.fix for item in passed for finding in fatal(item) if finding.fix)]) or None,
     )
 
 

@@ -18,9 +18,11 @@ from dataflow import DataFlow, WorkflowBuilder
 from dataflow.errors import ConfigurationError, JobFailedError, WebhookError, WorkflowExecutionError
 from dataflow.events.envelope import Event, Op, Source, event_inputs
 from dataflow.events.nodes.listener import RETRY
+from dataflow.events.service import CaptureService
 from dataflow.jobs import Job, keys
 from dataflow.nodes.registry import Catalog
 from dataflow.runtime import execute
+from scheduler.scheduler import Scheduler
 from tests.integration.events.receivers import SECRET, Receiver, receiving
 from worker.options import WorkerOptions
 from worker.worker import Worker
@@ -185,6 +187,20 @@ async def test_a_job_delivers_until_it_is_taken(
     assert not await dead_letters(db)
 
 
+async def test_what_is_never_taken_is_one_failed_job_and_one_dead_letter(
+    db: DataFlow, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RETRY, "base_delay", 0.02)  # type: ignore[index]
+    monkeypatch.setitem(RETRY, "max", 2)  # type: ignore[index]
+    await send(db, {**LISTENER, "webhook_url": receiver.url, "name": "orders"}, "CDCListenerNode")
+    receiver.answers = [503]
+    job = await db.triggers.fire_async("orders", _event(7))
+    await work(db, job)
+    assert len(receiver.requests) == 3
+    assert len(await dead_letters(db)) == 1
+    assert (await db.triggers.get_async("orders")).state == "active"
+
+
 async def test_gone_pauses_the_listener(db: DataFlow, receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "dataflow.worker")
     await send(db, {**LISTENER, "webhook_url": receiver.url, "name": "orders"}, "CDCListenerNode")
@@ -209,3 +225,42 @@ def _event(number: int) -> Event:
     source = Source(db="shop", kind="sqlite", table="orders", model="Order")
     row = {"id": number, "status": "completed", "total": Decimal("1.50")}
     return Event(id=f"{number}-0", op=Op.UPDATE, before=None, after=row, source=source, ts=MOMENT, read_at=MOMENT)
+
+
+@contextlib.asynccontextmanager
+async def running(*services: Worker | Scheduler) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(service.run()) for service in services]
+    try:
+        yield
+    finally:
+        for service in services:
+            service.stop()
+        await asyncio.gather(*tasks)
+
+
+async def test_from_a_change_of_a_row_to_the_server_of_others(db: DataFlow, receiver: Receiver) -> None:
+    await db.create_tables_async()
+    capture = CaptureService(db)
+    await capture.start()
+    try:
+        async with running(Scheduler([db], db.broker, lock_time=1.0), Worker([db], db.broker)), asyncio.timeout(20):
+            while capture.capture is None or not capture.capture.working.is_set():
+                await asyncio.sleep(0.01)
+            params = {**LISTENER, "webhook_url": receiver.url, "name": "completed", "transition": True}
+            await send(db, params, "CDCListenerNode")
+            url = {"webhook_url": receiver.url, "event_type": "order.paid", "name": "paid"}
+            await send(db, url, "CDCListenerNode")
+            async with db.transaction() as transaction:
+                order = await transaction.run("OrderCreateNode", {"total": Decimal("9.90")})
+                await transaction.run("OrderUpdateNode", {"id": order["id"], "fields": {"status": "completed"}})
+                await transaction.run("OrderUpdateNode", {"id": order["id"], "fields": {"total": Decimal("9.80")}})
+                await transaction.run("EventPublishNode", {"event_type": "order.paid", "payload": {"id": order["id"]}})
+            while len(receiver.requests) < 2:
+                await asyncio.sleep(0.01)
+    finally:
+        await capture.stop()
+    bodies = sorted((receiver.verified(number) for number in range(2)), key=lambda body: str(body["type"]))
+    assert [body["type"] for body in bodies] == ["order.paid", "orders.updated"]
+    assert bodies[0]["data"]["after"] == {"id": order["id"]}
+    assert Decimal(bodies[1]["data"]["after"]["total"]) == Decimal("9.90")
+    assert bodies[1]["data"]["changed"] == ["status", "updated_at"]
