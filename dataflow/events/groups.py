@@ -1,9 +1,9 @@
 """GroupReader: processes that share the events of a group; each event is given to one of them until it is done.
 
 It is a Redis consumer group on each stream. An event is done when the process asks for the next one. What a process
-holds stays its own while it lives, however long it takes; when it has said nothing for the idle time, others take it
-over, one event at a time, so that one that kills its process is told from those beside it. After some deliveries it is
-moved to the dead letters.
+is at stays its own while it lives, however long it takes; when it has said nothing for the idle time, others take over
+what it held, one event at a time, so that one that kills its process is told from those beside it. After some
+deliveries an event is moved to the dead letters.
 """
 
 from __future__ import annotations
@@ -32,9 +32,14 @@ from dataflow.models import ModelSpec
 
 logger = logging.getLogger("dataflow.events")
 
-_HOLD = Script(Path(__file__).parent / "lua" / "hold.lua")
+_LUA = Path(__file__).parent / "lua"
+_HOLD = Script(_LUA / "hold.lua")
+_LEAVE = Script(_LUA / "leave.lua")
 #: Seconds after which a consumer that has nothing in hand is forgotten.
 _GONE = 3_600.0
+#: Events of each stream that a process gets at a time, where it did those before within so many seconds.
+_AT_ONCE = 16
+_QUICK = 0.01
 
 
 class GroupReader(EventReader):
@@ -83,6 +88,10 @@ class GroupReader(EventReader):
         self._open = False
         #: What was given last, and is not done.
         self._given: Entry | None = None
+        #: What is done, and Redis does not know it yet.
+        self._done: list[Entry] = []
+        self._count = 1
+        self._filled_at = 0.0
         #: The last entry that was read.
         self._place = START
         self._look_at = 0.0
@@ -103,7 +112,7 @@ class GroupReader(EventReader):
                 event = await self._decoded(entry)
                 if event is None:
                     continue
-                await self.done()
+                self._finish()
                 self._given = entry
                 if self.selection.matches(event):
                     return event
@@ -116,9 +125,16 @@ class GroupReader(EventReader):
 
     async def done(self) -> None:
         """See EventReader."""
-        given, self._given = self._given, None
-        if given is not None:
-            await self._link.insist(self._ack(given))
+        self._finish()
+        if self._done:
+            await self._link.insist(*self._acks())
+            self._done.clear()
+
+    def _finish(self) -> None:
+        """What was given is done."""
+        if self._given is not None:
+            self._done.append(self._given)
+            self._given = None
 
     async def aclose(self) -> None:
         """Disconnect. What was read and not given goes to others at once; what was given last and is not done, once
@@ -129,14 +145,16 @@ class GroupReader(EventReader):
             with contextlib.suppress(asyncio.CancelledError):
                 await self._holding
             self._holding = None
-        rest, given = list(self._ready), self._given
+        rest = list(self._ready)
         self._ready.clear()
         self._given = None
         with contextlib.suppress(BrokerUnavailableError):
+            if self._done:
+                await self._link.send(*self._acks())
+                self._done.clear()
             await self._hold(rest, self._idle_ms)
-            if self._open and not rest and given is None:
-                keys_of = map(self._key, self.selection.streams)
-                await self._link.send(*(("XGROUP DELCONSUMER", key, self.group, self.consumer) for key in keys_of))
+            if self._open:
+                await self._leave(self.consumer)
         self._open = False
         await super().aclose()
 
@@ -160,7 +178,7 @@ class GroupReader(EventReader):
                     self._place = max(self._place, parse_id(group["last-delivered-id"]))
             for one in consumers:
                 if not one["pending"] and one["idle"] > _GONE * 1000:
-                    await self._link.send(("XGROUP DELCONSUMER", self._key(stream), self.group, one["name"]))
+                    await self._leave(one["name"].decode())
         self._epoch = epoch_of(self._place)
         self._open = True
         self._holding = asyncio.create_task(self._keep_holding(), name=f"events-{self.group}")
@@ -168,33 +186,39 @@ class GroupReader(EventReader):
     async def _lost_group(self) -> None:
         """Redis has lost the group, or somebody removed it: begin anew after what was read last."""
         self._since = id_text(self._place)
+        self._open = False
         await self.aclose()
         self._missed(
             ", ".join(self.selection.streams), f"Redis does not know the group {self.group} any more.",
             f"It is made anew, after the event {self._since}.",
         )  # fmt: skip
 
-    def _ack(self, entry: Entry) -> Command:
-        return "XACK", self._key(entry.stream), self.group, id_text(entry.id)
+    def _acks(self) -> list[Command]:
+        return [("XACK", self._key(one.stream), self.group, id_text(one.id)) for one in self._done]
 
     async def _fill(self) -> None:
         """Read on, or take over; what was given is done."""
         loop = asyncio.get_running_loop()
         streams = self.selection.streams
         missed = ("HMGET", keys.events_trimmed(self.owner), *(f"{name} group:{self.group}" for name in streams))
-        first: list[Command] = [self._ack(self._given)] if self._given is not None else []
+        self._finish()
+        acks = self._acks()
+        # Who is quick gets several at a time; who is not leaves them to others.
+        if acks:
+            self._count = min(2 * self._count, _AT_ONCE) if loop.time() - self._filled_at < _QUICK else 1
         lost = self._link.lost
         if loop.time() >= self._look_at:
-            *_, marks = await self._link.insist(*first, missed)
-            self._given = None
+            *_, marks = await self._link.insist(*acks, missed)
+            self._done.clear()
             if not await self._take_over():
                 self._look_at = loop.time() + min(self._idle_ms / 2000, BLOCK)
         else:
             wait = max(0.001, min(self._look_at - loop.time(), BLOCK))
-            read = self._read(">", 1, "BLOCK", max(1, int(wait * 1000)))
-            *_, marks, reply = await self._link.insist(*first, missed, read, blocks=wait)
-            self._given = None
+            read = self._read(">", self._count, "BLOCK", max(1, int(wait * 1000)))
+            *_, marks, reply = await self._link.insist(*acks, missed, read, blocks=wait)
+            self._done.clear()
             self._ready.extend(self._entries(reply))
+        self._filled_at = loop.time()
         if self._link.lost != lost:
             await self._read_again()
         await self._tell_of_removed(dict(zip(streams, marks, strict=True)))
@@ -266,14 +290,30 @@ class GroupReader(EventReader):
             )  # fmt: skip
 
     async def _keep_holding(self) -> None:
-        """Say now and then that what is in hand is being done."""
+        """Say now and then what is done, and that what is in hand is being done."""
         while True:
             await asyncio.sleep(self._idle_ms / 3000)
-            entries = [*([self._given] if self._given is not None else []), *self._ready]
+            done, rest = list(self._done), list(self._ready)
+            left = []
+            if asyncio.get_running_loop().time() - self._filled_at > self._idle_ms / 1000:
+                # What it is at takes long: the others need not wait for it.
+                left, rest = rest, []
+                self._ready.clear()
             try:
-                await self._hold(entries, 0)
+                await self._hold([*([self._given] if self._given is not None else []), *rest], 0)
+                await self._hold(left, self._idle_ms)
+                client = await self._broker.client()
+                async with self._broker.errors():
+                    for one in done:
+                        await client.xack(self._key(one.stream), self.group, id_text(one.id))
             except BrokerUnavailableError as error:
                 logger.debug("%s", error)
+            else:
+                self._done = [one for one in self._done if one not in done]
+
+    async def _leave(self, consumer: str) -> None:
+        """Have Redis forget a process of the group, unless something is pending for it."""
+        await self._broker.run(_LEAVE, [self.owner, self.group, consumer, *self.selection.streams])
 
     async def _hold(self, entries: list[Entry], idle_ms: int) -> None:
         if entries:
