@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -15,10 +16,13 @@ STOP_SECONDS = 15.0
 def start(
     stack: ExitStack, command: Sequence[str | Path], folder: Path, log: Path, **variables: str
 ) -> subprocess.Popen[bytes]:
-    """Start a program; what it says goes to ``log``. It is asked to end, and then killed, when the stack is closed."""
+    """Start a program; what it says goes to ``log``. It is asked to end, and then killed, when the stack is closed; it
+    does not outlive this process.
+    """
+    setpriv = shutil.which("setpriv")
     file = stack.enter_context(log.open("ab"))
     process = subprocess.Popen(
-        command,
+        [*([setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []), *command],
         cwd=folder,
         env=environment(**variables),
         stdin=subprocess.DEVNULL,

@@ -218,9 +218,9 @@ class GroupReader(EventReader):
             *_, marks, reply = await self._link.insist(*acks, missed, read, blocks=wait)
             self._done.clear()
             self._ready.extend(self._entries(reply))
+        self._filled_at = loop.time()
         if self._link.lost != lost:
             await self._read_again()
-        self._filled_at = loop.time()
         await self._tell_of_removed(dict(zip(streams, marks, strict=True)))
 
     def _read(self, place: str, count: int, *options: Argument) -> Command:

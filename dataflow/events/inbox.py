@@ -111,6 +111,12 @@ class Delivery:
         if error is None:
             self.state = "done"
 
+    async def undo(self) -> None:
+        """Give up the transaction; the event comes again."""
+        self.state = "failed"
+        unwanted = EventError("The event was not wanted now.")
+        await self._transaction.__aexit__(type(unwanted), unwanted, None)
+
     async def park(self, reason: str) -> None:
         """Put the event among the dead letters, and go on without it. Called instead of entering its block.
 
@@ -155,6 +161,9 @@ class Inbox:
         self._on_loss = on_loss
         self._reader = self._reading(since)
         self._begun = False
+        #: What was read and is not known to be done: whoever stops waiting in the middle must not lose it.
+        self._event: Event | None = None
+        self._attempt = 1
         self._current: Delivery | None = None
         #: What the database has as the place, and when that was told to the trimmer.
         self._done: EntryId = (0, 0)
@@ -184,10 +193,8 @@ class Inbox:
 
     async def aclose(self) -> None:
         """Disconnect. An event whose block was not entered comes again."""
-        current, self._current = self._current, None
-        if current is not None and current.state == "offered":
-            undo = EventError("The inbox was closed.")
-            await current._transaction.__aexit__(type(undo), undo, None)
+        if self._current is not None and self._current.state == "offered":
+            await self._current.undo()
         await self._reader.aclose()
 
     async def next(self) -> Delivery:
@@ -206,17 +213,18 @@ class Inbox:
     async def _next(self) -> Delivery:
         if not self._begun:
             await self._begin()
-        event, attempt = await self._settled()
+        await self._settle()
         while True:
             await self._tell()
-            if event is None:
-                event = await self._reader.next_within(NOTE_SECONDS)
-            if event is None:
+            if self._event is None:
+                self._event, self._attempt = await self._reader.next_within(NOTE_SECONDS), 1
+            if self._event is None:
                 await self._note_place()
-            elif parse_id(event.id) > self._done and (delivery := await self._offered(event, attempt)):
-                self._current = delivery
-                return delivery
-            event, attempt = None, 1
+            elif parse_id(self._event.id) > self._done and (found := await self._offered(self._event)):
+                self._current = found
+                return found
+            else:
+                self._event = None
 
     async def park(self, event: Event, reason: str) -> None:
         """Put an event among the dead letters; errors as of ``Delivery.park``."""
@@ -277,7 +285,7 @@ class Inbox:
         )
         return True
 
-    async def _offered(self, event: Event, attempt: int) -> Delivery | None:
+    async def _offered(self, event: Event) -> Delivery | None:
         """An event with its transaction; None where another process has done it."""
         tries = 0
         while True:
@@ -286,7 +294,7 @@ class Inbox:
                 await transaction.__aenter__()
                 try:
                     if await self._moved(transaction.executor, parse_id(event.id)):
-                        return Delivery(event, attempt, transaction, self)
+                        return Delivery(event, self._attempt, transaction, self)
                 except BaseException as error:
                     await transaction.__aexit__(type(error), error, None)
                     raise
@@ -300,11 +308,15 @@ class Inbox:
             else:
                 return None
 
-    async def _settled(self) -> tuple[Event | None, int]:
-        """What became of the delivery before: its event and the number of the next attempt, where it failed."""
+    async def _settle(self) -> None:
+        """Find out what became of the delivery before.
+
+        Raises:
+            EventError: Its block has not ended.
+        """
         current = self._current
         if current is None:
-            return None, 1
+            return
         if current.state == "entered":
             raise EventError("The block of the delivery before has not ended.", hint="Ask for the next behind it.")
         self._current = None
@@ -312,11 +324,11 @@ class Inbox:
             async with current:
                 pass
         if current.state == "done":
-            self._done = parse_id(current.event.id)
-            return None, 1
+            self._done, self._event = parse_id(current.event.id), None
+            return
         logger.warning("The consumer %s has failed with event %s, which comes again.", self._key, current.event.id)
+        self._attempt += 1
         await _pause(current.attempt - 1)
-        return current.event, current.attempt + 1
 
     async def _note_place(self) -> None:
         """Move the row on past what was not asked for."""

@@ -18,7 +18,7 @@ from dataflow import DataFlow
 from dataflow.errors import EventError, InputError, MissedEventsError, MissingTableError, UniqueViolationError
 from dataflow.events import inbox as module
 from dataflow.events.envelope import Event, Op, Source, encode, entry_id
-from dataflow.events.inbox import TABLE, Delivery
+from dataflow.events.inbox import TABLE, Delivery, Inbox
 from dataflow.jobs import keys
 from tests.integration.databases import sql
 
@@ -126,6 +126,33 @@ async def test_what_fails_comes_again_and_leaves_nothing(db: DataFlow) -> None:
                 break
     assert attempts == [(1, 1), (1, 2), (1, 3), (2, 1)]
     assert await effects(db) == [3, 4]
+
+
+async def test_nothing_is_lost_by_who_stops_in_the_middle(db: DataFlow) -> None:
+    await happen(db, 1, 2)
+    inbox = db.inbox("stock", "Order", since="start")
+    async with asyncio.timeout(LIMIT):
+        with pytest.raises(LookupError):
+            await fail(inbox)
+        async for delivery in inbox:  # another loop over the same inbox
+            assert ((delivery.event.after or {})["id"], delivery.attempt) == (1, 2)
+            break
+        async with db.transaction() as transaction:  # whoever waits for the row is cancelled
+            if db.database.dialect == "sqlite":
+                await transaction.run("EffectCountNode")
+            else:
+                await transaction.executor.fetch_all(f"SELECT last_id FROM {TABLE} FOR UPDATE")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(inbox.next(), 1.5)
+        assert [await do(await inbox.next()) for _ in range(2)] == [1, 2]
+        await inbox.aclose()
+    assert await effects(db) == [1, 2]
+
+
+async def fail(inbox: Inbox) -> None:
+    async for delivery in inbox:
+        async with delivery:
+            raise LookupError
 
 
 async def test_what_is_passed_over_or_parked_is_done(db: DataFlow) -> None:
