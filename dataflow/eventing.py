@@ -86,7 +86,7 @@ class OffersEvents(ABC):
                 asked for, or by ``done()``; one that is not comes again.
             idle: Seconds of silence after which what a process of the group holds is given to another.
             attempts: Deliveries of an event in the group before it is moved to the dead letters.
-            on_loss: ``"raise"`` or ``"log"`` where events are gone that had yet to be read.
+            on_loss: ``"raise"`` or ``"log"`` where events are gone that had yet to be read, or an entry is no event.
 
         Raises:
             InputError: An argument is wrong.

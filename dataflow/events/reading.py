@@ -15,7 +15,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
-from dataflow.errors import InputError, MissedEventsError, did_you_mean
+from dataflow.errors import EventError, InputError, MissedEventsError, did_you_mean
 from dataflow.events.envelope import Event, decode
 from dataflow.events.ids import EntryId, epoch_of, id_text, parse_id
 from dataflow.events.selection import Selection
@@ -52,7 +52,7 @@ class EventReader(ABC):
         models: Model name → ModelSpec.
         selection: Which events.
         since: Where to begin.
-        on_loss: What becomes of it when events are gone that it had yet to read.
+        on_loss: What becomes of it when events are gone that it had yet to read, or an entry is no event.
 
     Raises:
         InputError: ``since`` or ``on_loss`` is wrong.
@@ -203,7 +203,13 @@ class FollowingReader(EventReader):
             self._check_epoch(entry)
             self._ready.popleft()
             self.place = entry.id
-            event = decode(entry.text, self._models)
+            try:
+                event = decode(entry.text, self._models)
+            except EventError as error:
+                if self._on_loss == "raise":
+                    raise
+                logger.error("%s (%s, %s, %s)", error, self.owner, entry.stream, id_text(entry.id))  # noqa: TRY400
+                continue
             if (self._moment is None or event.ts >= self._moment) and self.selection.matches(event):
                 return event
         return None

@@ -35,7 +35,9 @@ class Stage:
         assert await self.publisher.acquire()
         await self.publisher.begin()
 
-    async def publish(self, *items: tuple[str, int], ts: datetime | None = None) -> list[str]:
+    async def publish(
+        self, *items: tuple[str, int], ts: datetime | None = None, tenant: str | None = None
+    ) -> list[str]:
         """Publish creates of rows (table, id), one transaction each; their ids."""
         entries = []
         for table, number in items:
@@ -50,6 +52,7 @@ class Stage:
                 table=table.removeprefix("@"),
                 model=None if message else "Item",
                 epoch=self.epoch,
+                tenant=tenant,
             )
             op = Op.MESSAGE if message else Op.CREATE
             event = Event(id=place, op=op, before=None, after=row, source=source, ts=ts, read_at=ts)

@@ -144,6 +144,7 @@ async def test_what_is_no_event_is_told_and_passed(stage: Stage) -> None:
     with pytest.raises(EventError, match="is no event"):
         await reader.next()
     assert await given(reader, 1) == [2]
+    assert await given(stage.read("Item", since="start", on_loss="log"), 2) == [1, 2]
 
 
 async def test_a_redis_that_restarts_while_it_is_read_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:

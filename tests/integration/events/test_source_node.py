@@ -52,6 +52,14 @@ async def test_messages_of_the_application(stage: Stage) -> None:
     assert numbers(found) == [1, 3]
 
 
+async def test_a_run_for_a_tenant_gets_no_events_of_another(stage: Stage) -> None:
+    await stage.publish(("items", 1), tenant="acme")
+    await stage.publish(("items", 2), tenant="other")
+    await stage.items(3)
+    context = RunContext("r", "n", tenant_id="acme")
+    assert numbers(await node_of(stage).run({"table": "items"}, context)) == [1, 3]
+
+
 async def test_a_reader_goes_on_and_a_run_that_is_run_again_gets_the_same(stage: Stage) -> None:
     ids = await stage.items(1, 2, 3, 4, 5)
     given: dict[str, Any] = {"reader": "billing", "limit": 2}
