@@ -25,7 +25,7 @@ from scheduler.scripts import FIRE
 logger = logging.getLogger("dataflow.scheduler")
 
 #: Events of a stream that are read in one call.
-PAGE = 500
+PAGE = 200
 #: Bytes and number of jobs in one call, about: Redis serves nobody else meanwhile.
 BATCH_BYTES, BATCH_JOBS = 4 * 1024 * 1024, 500
 #: A place before all events.
