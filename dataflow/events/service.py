@@ -176,6 +176,8 @@ class CaptureService:
 
     async def probe_redis(self) -> list[str]:
         """What Redis may do to the streams, a line for each; nothing of one that lives as long as this process."""
+        from redis.exceptions import NoPermissionError
+
         if self._app.settings.broker_url(None) is None:
             return []
         try:
@@ -183,6 +185,8 @@ class CaptureService:
             async with self._app.broker.errors():
                 facts = {**await client.info("persistence"), **await client.info("memory")}
         except BrokerUnavailableError as error:
+            if isinstance(error.__cause__, NoPermissionError):  # not for us to know
+                return []
             return [f"Redis: {error}"]
         findings = []
         if not facts.get("aof_enabled"):
