@@ -50,9 +50,10 @@ bench: $(INSTALLED) ## Nodes beside raw drivers and SQLAlchemy Core, jobs beside
 	$(BIN)/python -m benchmarks schedules
 	$(BIN)/python -m benchmarks events
 
-chaos: $(INSTALLED) ## 10,000 jobs while workers and Redis are killed, 100,000 for leaks, schedules; some 15 minutes
+chaos: $(INSTALLED) ## 10,000 jobs while workers and Redis are killed, 100,000 for leaks, schedules, triggers; some 25 minutes
 	$(BIN)/python -m tests.fault.chaos
 	$(BIN)/python -m tests.fault.ticks
+	$(BIN)/python -m tests.fault.triggers
 
 format: $(INSTALLED) ## Put the code into shape
 	$(BIN)/ruff format .

@@ -42,6 +42,7 @@
     │   ├── MultipleRecordsError        DF-704  a filter for one row matched several
     │   └── VersionConflictError        DF-705  the row has changed since it was read
     ├── EventError                      DF-850
+    │   ├── MissedEventsError           DF-854  events are gone, or may be, that a reader had yet to read
     │   ├── CaptureError                DF-851  the changes of a database can't be captured, or not so
     │   │   ├── LostPositionError       DF-852  the database's log no longer reaches back to where capture stood
     │   │   └── FencedError             DF-853  another process captures now
@@ -332,6 +333,16 @@ class BreakerOpenError(DataFlowError):
 
 class EventError(DataFlowError):
     code = "DF-850"
+
+
+class MissedEventsError(EventError):
+    """Events are gone, or may be, that a reader had yet to read.
+
+    ``context`` has ``stream``, ``after`` (the id of the last event that the reader knows of, or knew) and ``resume``:
+    an id to go on after, given as ``since``.
+    """
+
+    code = "DF-854"
 
 
 class CaptureError(EventError):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dataflow.databases.interface import Database
 from dataflow.errors import TriggerError
 from dataflow.jobs import Broker, JobQueue
 from dataflow.jobs.actor import Actor
@@ -19,8 +20,14 @@ from dataflow.nodes.interface import RunContext
 from dataflow.workflows import Workflow, WorkflowBuilder
 
 if TYPE_CHECKING:
+    from dataflow.events.dead_letters import DeadLetter, DeadLetters
+    from dataflow.events.inbox import Inbox
+    from dataflow.events.reading import EventReader, OnLoss
+    from dataflow.events.selection import Selection
+    from dataflow.events.since import Since
     from dataflow.events.triggers import Triggers
     from dataflow.nodes.generated.transaction import NodeTransaction
+    from dataflow.settings import Settings
 
 Target = TypeVar("Target", bound=Callable[..., Any])
 
@@ -29,6 +36,8 @@ class OffersEvents(ABC):
     """The part of a DataFlow instance that has events."""
 
     name: str
+    settings: Settings
+    database: Database
     _nodes: dict[str, Node]
     _actors: dict[str, Actor[..., Any]]
     _workflows: dict[str, Workflow]
@@ -44,6 +53,79 @@ class OffersEvents(ABC):
     @abstractmethod
     def models(self) -> Mapping[str, ModelSpec]:
         """Model name → ModelSpec."""
+
+    def events(
+        self,
+        *subjects: type | str,
+        operations: Sequence[str] = (),
+        filter: Mapping[str, Any] | None = None,  # noqa: A002
+        transition: bool = False,
+        changed: Sequence[str] = (),
+        since: Since = None,
+        group: str | None = None,
+        idle: float = 60.0,
+        attempts: int = 5,
+        on_loss: OnLoss = "raise",
+    ) -> EventReader:
+        """Events of this instance as they come, in the order in which they were committed: ``async for event in …``.
+
+        It waits for events to come, and for a Redis that is away; ``dataflow capture`` publishes them.
+
+        Args:
+            subjects: Models (class, name or table), and types of messages (``"@order_created"``); none: all models.
+            operations: ``create``, ``update``, ``delete`` (these by default), ``read``, ``truncate``; SQL's words and
+                Debezium's letters mean the same.
+            filter: What the row must be like, in the words of queries; it is asked of the row after, of a delete of the
+                row before. Of a message, what its payload must be like.
+            transition: Only events that made the row match: it did not before.
+            changed: Only updates that changed at least one of these fields.
+            since: None: from now on, when the loop begins. ``"start"``: all that is kept. An event, or its id: what
+                came after it. A datetime, or how long ago: what was committed since. For a group: where it begins when
+                it is new.
+            group: Processes that share the events; each event is given to one of them. It is done when the next one is
+                asked for, or by ``done()``; one that is not comes again.
+            idle: Seconds of silence after which what a process of the group holds is given to another.
+            attempts: Deliveries of an event in the group before it is moved to the dead letters.
+            on_loss: ``"raise"`` or ``"log"`` where events are gone that had yet to be read, or an entry is no event.
+
+        Raises:
+            InputError: An argument is wrong.
+
+        Example:
+            >>> async for event in db.events(Order, filter={"status": "completed"}, transition=True):
+            ...     print(event.after["id"], event.ts)
+        """
+        from dataflow.events.groups import GroupReader
+        from dataflow.events.reading import FollowingReader
+
+        selection = self._selection(
+            subjects, operations=operations, filter=filter, transition=transition, changed=changed
+        )
+        if group is None:
+            return FollowingReader(self.name, self.broker, self.models, selection, since=since, on_loss=on_loss)
+        return GroupReader(
+            self.name, self.broker, self.models, selection, group,
+            since=since, idle=idle, attempts=attempts, on_loss=on_loss,
+        )  # fmt: skip
+
+    @property
+    def dead_events(self) -> DeadLetters:
+        """Events that groups, triggers and the like could not do: ``list()`` them, and ``retry()`` one."""
+        from dataflow.events.dead_letters import DeadLetters
+
+        return DeadLetters(self.broker, self.name, {"trigger": self._start_again, "webhook": self._start_again})
+
+    async def _start_again(self, letter: DeadLetter) -> None:
+        """Start the job of a trigger for a dead letter; one that failed runs again."""
+        from dataflow.events.envelope import decode
+
+        _, _, trigger = letter.reader.partition(":")
+        job = await self.triggers.fire_async(trigger, decode(letter.event, self.models))
+        await job.requeue_async()
+
+    @abstractmethod
+    def transaction(self, *, tenant_id: str | None = None) -> NodeTransaction:
+        """Nodes that commit together."""
 
     @abstractmethod
     def queue(self, name: str = "default", url: str | None = None) -> JobQueue:
@@ -150,6 +232,55 @@ class OffersEvents(ABC):
         else:
             context = RunContext("publish", "publish", tenant_of_run(None))
             await self._nodes["EventPublishNode"].run(inputs, context)
+
+    def inbox(
+        self,
+        consumer: str,
+        *subjects: type | str,
+        operations: Sequence[str] = (),
+        filter: Mapping[str, Any] | None = None,  # noqa: A002
+        transition: bool = False,
+        changed: Sequence[str] = (),
+        since: Since = None,
+        on_loss: OnLoss = "raise",
+    ) -> Inbox:
+        """Events for one consumer, each with a transaction for its effects, which happen once, whatever crashes.
+
+        How far the consumer is, is a row of ``dataflow_inbox`` in the same transaction. Several processes may read for
+        it: one works, the others stand by. An event whose block raises comes again; ``delivery.attempt`` counts.
+
+        Args:
+            consumer: Its name; letters, digits, ``_`` and ``-``. It belongs to the instance.
+            subjects: Models (class, name or table), and types of messages (``"@order_created"``); none: all models.
+            operations: As of ``events``, as are ``filter``, ``transition`` and ``changed``.
+            filter: What the row must be like.
+            transition: Only events that made the row match.
+            changed: Only updates that changed at least one of these fields.
+            since: Where it begins when it is new, as of ``events``; later on it goes on where it was.
+            on_loss: ``"raise"`` or ``"log"`` where events are gone that had yet to be read.
+
+        Raises:
+            InputError: An argument is wrong.
+
+        Example:
+            >>> async for delivery in db.inbox("stock", "@order_created"):
+            ...     async with delivery as transaction:
+            ...         sold = {"$inc": -delivery.event.after["count"]}
+            ...         await transaction.run("StockUpdateNode", {"id": 7, "fields": {"left": sold}})
+        """
+        from dataflow.events.inbox import Inbox
+
+        selection = self._selection(
+            subjects, operations=operations, filter=filter, transition=transition, changed=changed
+        )
+        return Inbox(self, consumer, selection, since=since, on_loss=on_loss)
+
+    def _selection(self, subjects: Sequence[type | str], **given: Any) -> Selection:
+        """Which events are meant; all models that have any, where none is named."""
+        from dataflow.events.selection import Selection
+
+        wanted = subjects or [name for name, spec in self.models.items() if spec.features.events]
+        return Selection(self.models, wanted, **given)
 
     def _target_of(self, target: Any) -> str | Workflow:
         """The name that a workflow or actor is registered under; a workflow that is not, as it is."""

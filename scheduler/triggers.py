@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from dataflow.errors import BrokerUnavailableError, DataFlowError, EventError
+from dataflow.events.dead_letters import KEPT
 from dataflow.events.envelope import Event, decode
 from dataflow.events.selection import Selection
 from dataflow.events.triggers import Trigger, Triggers
@@ -24,13 +25,13 @@ from scheduler.scripts import FIRE
 logger = logging.getLogger("dataflow.scheduler")
 
 #: Events of a stream that are read in one call.
-PAGE = 500
+PAGE = 200
 #: Bytes and number of jobs in one call, about: Redis serves nobody else meanwhile.
 BATCH_BYTES, BATCH_JOBS = 4 * 1024 * 1024, 500
+#: A place before all events.
+NOWHERE = "0-0"
 #: Seconds that one wait for events lasts before it is renewed.
 WAIT = 5.0
-#: Dead letters that are kept, about.
-MOST_DEAD = 100_000
 
 
 @dataclass(slots=True)
@@ -101,6 +102,8 @@ class Firing(Service):
         self._change: str | None = None
         #: Why a trigger could not be used when it was last read, by name.
         self._broken: dict[str, str] = {}
+        #: Removed events that were told of.
+        self._told: set[tuple[str, str, str]] = set()
         #: Jobs enqueued so far.
         self.enqueued = 0
 
@@ -133,7 +136,24 @@ class Firing(Service):
         for entry in await self._store.read_many(names):
             if entry.text("state") == "active" and (known := self._usable(entry)) is not None:
                 self._known.append(known)
-        self._change = last[0][0].decode() if last else "0-0"
+        self._change = last[0][0].decode() if last else NOWHERE
+        await self._look_for_removed({stream for known in self._known for stream in known.places})
+
+    async def _look_for_removed(self, streams: Collection[str]) -> None:
+        """Tell of events that are gone before a trigger had done them, as where a paused one made a stream too long."""
+        if not streams:
+            return
+        marks = await self._link.command("HMGET", keys.events_trimmed(self._owner), *streams)
+        for stream, mark in zip(streams, marks, strict=True):
+            for known in self._known if mark else ():
+                place = known.places.get(stream, NOWHERE)
+                told = known.trigger.name, stream, mark.decode()
+                if place != NOWHERE and _order(place) < _order(mark.decode()) and told not in self._told:
+                    self._told.add(told)
+                    logger.error(
+                        "Trigger %s: events of %s up to %s were removed before it had done them.",
+                        known.trigger.name, stream, mark.decode(),
+                    )  # fmt: skip
 
     def _usable(self, entry: Entry) -> Known | None:
         """A trigger as it is used; None where it cannot be, which is logged once."""
@@ -174,6 +194,8 @@ class Firing(Service):
 
     async def _fire(self, stream: str, entries: Sequence[Any]) -> None:
         """Let all triggers of a stream do these entries."""
+        if len(entries) == PAGE:  # it may be that far behind
+            await self._look_for_removed([stream])
         batches = [Batch(known) for known in self._known if stream in known.places]
         at, jobs, size = now_text(), 0, 0
         for entry_id, fields in entries:
@@ -221,7 +243,7 @@ class Firing(Service):
             return [place, "dead", text, reason]
 
     async def _send(self, stream: str, batches: Sequence[Batch], at: str) -> None:
-        arguments: list[Argument] = [self._owner, at, MOST_DEAD]
+        arguments: list[Argument] = [self._owner, at, KEPT]
         sent = [batch for batch in batches if batch.place]
         for batch in sent:
             known = batch.known

@@ -10,6 +10,7 @@ import typer
 
 from dataflow.cli import jobs, schedules, triggers, workers
 from dataflow.cli.capture import capture
+from dataflow.cli.events import events
 from dataflow.cli.metrics import metrics
 from dataflow.errors import DataFlowError
 
@@ -26,6 +27,7 @@ app.add_typer(triggers.app, name="triggers")
 app.add_typer(workers.app, name="workers")
 app.command()(metrics)
 app.command()(capture)
+app.command()(events)
 
 
 def _print_version(wanted: bool) -> None:

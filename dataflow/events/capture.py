@@ -277,6 +277,7 @@ class Capture:
     async def _read(self, after: Place | None) -> None:
         async with aclosing(self.source.chunks(after)) as chunks:
             self.working.set()
+            logger.info("Changes of %s are captured from here on.", self._publisher.owner)
             async for chunk in chunks:
                 self._put(chunk)
                 await self._room.wait()

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataflow.errors import CaptureError, FencedError
+from dataflow.events.ids import parse_id
 from dataflow.events.sources.interface import Place
 from dataflow.jobs import Broker, keys
 from dataflow.jobs.scripts import Argument, Script
@@ -180,7 +181,7 @@ class Publisher:
             if await self.call("XRANGE", stream, entry.id, entry.id):
                 continue
             first = await self.call("XRANGE", stream, "-", "+", "COUNT", 1)
-            if not first or _id(first[0][0]) < _id(entry.id.encode()):
+            if not first or parse_id(first[0][0]) < parse_id(entry.id):
                 raise CaptureError(
                     f"The stream {stream} has later entries than {entry.id}, and not that one.",
                     hint="Somebody else wrote to it. Delete the stream, and ask for a snapshot.",
@@ -191,11 +192,6 @@ class Publisher:
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
-
-
-def _id(text: bytes) -> tuple[int, int]:
-    position, _, index = text.partition(b"-")
-    return int(position), int(index)
 
 
 def _state(found: Mapping[str, str]) -> State | None:

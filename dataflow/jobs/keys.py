@@ -35,6 +35,9 @@ Redis cluster. The Lua scripts build the same names from the prefix that they ar
     rq:dataflow:triggers:OWNER       set    names of an instance's triggers
     rq:dataflow:trigger:OWNER:NAME   hash   one of them (dataflow/events/triggers/store.py)
     rq:dataflow:trigger-changes:OWNER  stream its last entry tells that a trigger was added, changed or removed
+    rq:dataflow:events-trimmed:OWNER hash   streams → id of the last event that was removed because of age or number;
+                                            stream and reader → the same, where the reader had yet to do it
+    rq:dataflow:event-runs:OWNER:READER  hash  the last run of an EventSourceNode that reads under a name, and its range
     rq:dataflow:spent:TIME           set    signatures of jobs that finished, by when they end (tens of s)
     rq:dataflow:schedules:OWNER      zset   an instance's schedules, by when each starts next; +inf where it does not
     rq:dataflow:schedule:OWNER:NAME  hash   one of them (dataflow/schedules/store.py)
@@ -150,6 +153,16 @@ def trigger(owner: str, name: str) -> str:
 def trigger_changes(owner: str) -> str:
     """Stream that grows when a trigger of an instance is added, changed or removed."""
     return f"{PREFIX}:dataflow:trigger-changes:{owner}"
+
+
+def events_trimmed(owner: str) -> str:
+    """Hash of the last event of each stream that was removed because of age or number."""
+    return f"{PREFIX}:dataflow:events-trimmed:{owner}"
+
+
+def event_runs(owner: str, reader: str) -> str:
+    """Hash of the last run that read under a name, and from where to where."""
+    return f"{PREFIX}:dataflow:event-runs:{owner}:{reader}"
 
 
 def capture(owner: str) -> str:

@@ -29,7 +29,7 @@ while i <= #ARGV do
     if what == 'dead' then
       if current then
         call('XADD', P .. ':dataflow:events-dead:' .. owner, 'MAXLEN', '~', most, '*', 'stream', stream, 'id', id,
-          'event', ARGV[i + 2], 'reader', reader, 'reason', ARGV[i + 3], 'deliveries', 1, 'at', at)
+          'event', ARGV[i + 2], 'reader', reader, 'reason', ARGV[i + 3], 'deliveries', 1, 'at', string.format('%.0f', now() * 1000))
         dead = dead + 1
         report[#report + 1] = 'dead'
       end

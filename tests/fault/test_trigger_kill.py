@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fault.triggers import SERVERS, Chain, victims_of
-from tests.integration.events.test_binlog_source import LOGGED
-from tests.servers import MariaDBServer, RedisServer, Server
+from tests.servers import RedisServer, Server
 
 
 @pytest.mark.parametrize("kind", SERVERS)
@@ -18,9 +17,6 @@ async def test_one_event_has_one_effect_whoever_is_killed(
 ) -> None:
     server_class = SERVERS[kind]
     server = new_server(server_class) if server_class is not None else None
-    if isinstance(server, MariaDBServer):
-        server.options = LOGGED
-        server.restart()
     victims = victims_of(kind, 5)
     async with Chain(tmp_path, server, durable_redis) as chain:
         ledger = await chain.run(victims)

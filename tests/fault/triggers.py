@@ -55,6 +55,21 @@ def note():
     workflow.add_node("EffectCreateNode", "keep", {"event": ""})
     return workflow
 """
+
+
+class KeepingPostgreSQL(PostgreSQLServer):
+    """One that a killed process costs no commit: what capture or a worker were told must stay."""
+
+    _settings = (*PostgreSQLServer._settings, "synchronous_commit=on")
+
+
+class LoggingMariaDB(MariaDBServer):
+    """One with a binary log, of which the same is true."""
+
+    def __init__(self) -> None:
+        super().__init__(LOGGED)
+
+
 STREAM = "rq:dataflow:events:shop:items"
 COMMANDS = {
     "capture": ("capture", "shop:db"),
@@ -135,7 +150,7 @@ class Chain:
             self._processes[name] = subprocess.Popen(
                 [BIN / "dataflow", *COMMANDS[name]],
                 cwd=self._folder,
-                env=environment(DATABASE_URL=self._url, REDIS_URL=self._broker.url),
+                env=environment(DATABASE_URL=self._url, REDIS_URL=self._broker.url, DATAFLOW_BREAKER_TIMEOUT="0.5"),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -149,7 +164,7 @@ class Chain:
             # From one effect to the next kill: the chain works again each time.
             before = await self._count()
             async with asyncio.timeout(60):
-                while await self._count() < before + random.randint(5, 60):
+                while await self._count() < before + random.randint(5, 30):
                     await asyncio.sleep(0.02)
             await self._kill(victim)
         self._writing.clear()
@@ -184,7 +199,7 @@ class Chain:
                     await transaction.execute(update, (own,))
                     if own % 3 == 0:
                         await transaction.execute(delete, (own - 1,))
-            await asyncio.sleep(random.random() * 0.06)
+            await asyncio.sleep(random.random() * 0.12)
 
     async def _count(self) -> int:
         with suppress(DatabaseError):
@@ -235,7 +250,7 @@ class Chain:
 
 
 #: Database → its server.
-SERVERS: dict[str, type[Server] | None] = {"sqlite": None, "postgresql": PostgreSQLServer, "mysql": MariaDBServer}
+SERVERS: dict[str, type[Server] | None] = {"sqlite": None, "postgresql": KeepingPostgreSQL, "mysql": LoggingMariaDB}
 
 
 def victims_of(kind: str, kills: int) -> list[str]:
@@ -248,9 +263,7 @@ async def _run(kills: int) -> bool:
     clean = True
     for kind, server_class in SERVERS.items():
         broker = RedisServer(appendonly=True)
-        server = None
-        if server_class is not None:
-            server = MariaDBServer(LOGGED) if server_class is MariaDBServer else server_class()
+        server = None if server_class is None else server_class()
         with tempfile.TemporaryDirectory(prefix="dataflow-triggers-") as folder:
             try:
                 broker.start()

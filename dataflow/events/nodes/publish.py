@@ -61,7 +61,7 @@ class EventPublishNode(GeneratedNode):
             (
                 Parameter("event_type", str, required=True, description="Its type, such as order_created.",
                           coerce=checked_type),
-                Parameter("payload", dict[str, Any], default={}, description="What it says."),
+                Parameter("payload", Mapping[str, Any], default={}, description="What it says."),
             ),
             (Output("published", bool),),
         )  # fmt: skip

@@ -68,18 +68,19 @@ async def told(db: DataFlow) -> list[tuple[str, Any]]:
 
 async def test_a_run_that_is_started_again_tells_once(db: DataFlow) -> None:
     builder = WorkflowBuilder()
-    builder.add_node("EventPublishNode", "tell", {"event_type": "noted", "payload": {"id": 7}})
+    builder.add_node("NoteCreateNode", "note", {"text": "new"})
+    builder.add_node("EventPublishNode", "tell", {"event_type": "noted", "payload": {"id": "{{note.id}}"}})
     workflow = builder.build()
     outputs = [
         await execute(workflow, None, catalog=Catalog({}, [db]), run_id="run", record=CodecRecord("run", again=again))
         for again in (False, True)
     ]
-    assert outputs == [{"tell": {"published": True}}] * 2
-    assert await told(db) == [("noted", {"id": 7})]
+    assert [output["tell"] for output in outputs] == [{"published": True}] * 2
+    assert await told(db) == [("noted", {"id": 1})]
     both = CodecRecord("another", again=False), CodecRecord("another", again=False)
     catalog = Catalog({}, [db])
     await asyncio.gather(*(execute(workflow, None, catalog=catalog, run_id="x", record=one) for one in both))
-    assert await told(db) == [("noted", {"id": 7})] * 2
+    assert await told(db) == [("noted", {"id": 1}), ("noted", {"id": 2})]
 
 
 async def test_the_first_message_may_be_part_of_a_transaction(db: DataFlow) -> None:

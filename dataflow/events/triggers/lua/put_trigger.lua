@@ -1,6 +1,6 @@
 -- Write a trigger, if it is still as the caller read it.
 -- Touches rq:dataflow:triggers:OWNER, rq:dataflow:trigger:OWNER:NAME, rq:dataflow:trigger-changes:OWNER and, for each
--- stream, rq:dataflow:events:OWNER:STREAM, rq:dataflow:event-cursors:OWNER:STREAM.
+-- stream, rq:dataflow:events:OWNER:STREAM, rq:dataflow:events-trimmed:OWNER, rq:dataflow:event-cursors:OWNER:STREAM.
 -- ARGV: owner, name, revision as read ('' where there was no such trigger), count of streams, for each: its name, the
 --   trigger's place as read, its place from now on ('' after what is published now); count of streams that it leaves,
 --   streams…; fields and values…
@@ -19,7 +19,8 @@ for _ = 1, tonumber(ARGV[4]) do
   local stream, before, place = unpack(ARGV, i, i + 2)
   if place == '' then
     local last = call('XREVRANGE', P .. ':dataflow:events:' .. owner .. ':' .. stream, '+', '-', 'COUNT', 1)[1]
-    call('HSET', cursors(stream), reader, last and last[1] or '0-0')
+    local removed = call('HGET', P .. ':dataflow:events-trimmed:' .. owner, stream)
+    call('HSET', cursors(stream), reader, last and last[1] or removed or '0-0')
   elseif place ~= before then
     call('HSET', cursors(stream), reader, place)
   end
