@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, NamedTuple
@@ -67,7 +68,7 @@ class EventSize(NamedTuple):
     bulk: int
 
 
-FULL = EventSize(rounds=3, commits=150, single=10_000, bulk=50_000)
+FULL = EventSize(rounds=3, commits=100, single=5_000, bulk=20_000)
 QUICK = EventSize(rounds=1, commits=20, single=4_000, bulk=4_000)
 
 
@@ -84,15 +85,14 @@ class Side:
         command: What starts it.
         stream: Where it publishes.
         delays: Seconds from commits to their events.
-        singly, in_bulk: Events per second, of each round.
+        rates: Rows of a transaction → events per second, of each round.
     """
 
     name: str
     command: Sequence[str | Path]
     stream: str
     delays: list[float] = field(default_factory=list)
-    singly: list[float] = field(default_factory=list)
-    in_bulk: list[float] = field(default_factory=list)
+    rates: dict[int, list[float]] = field(default_factory=lambda: {1: [], 1_000: []})
 
 
 class Line:
@@ -121,7 +121,7 @@ class Line:
                 tell(f"{peer.library} {version}")
         #: Seconds from commits to the start of their jobs.
         self.starts: list[float] = []
-        self._kind, self._size = kind, size
+        self._kind, self._size, self._tell = kind, size, tell
 
     def measure(self) -> None:
         """Measure everything, on servers that end with it."""
@@ -137,13 +137,22 @@ class Line:
             self._writer = Writer(self._url)
             stack.callback(self._writer.close)
             for turn in range(self._size.rounds):
-                for side in self.sides[:: -1 if turn % 2 else 1]:
-                    self._commit_to_event(side)
+                self._turns(turn, self._commit_to_event)
                 for count, each in ((self._size.single, 1), (self._size.bulk, 1_000)):
                     self._writer.rows(count, each=each)
-                    for side in self.sides:
-                        (side.singly if each == 1 else side.in_bulk).append(self._drain(side, count))
+                    self._turns(turn, partial(self._drain, count=count, each=each))
             self._commit_to_job()
+
+    def _turns(self, turn: int, measure: Callable[[Side], None]) -> None:
+        """Measure each side, another one first in each turn. A peer that fails is left out from then on."""
+        for side in self.sides[:: -1 if turn % 2 else 1]:
+            try:
+                measure(side)
+            except Stuck as error:
+                if side.name == OURS:
+                    raise
+                self._tell(f"{side.name} is left out: {error}")
+                self.sides.remove(side)
 
     def _create_table(self) -> None:
         space: dict[str, Any] = {"__name__": "bench"}
@@ -206,8 +215,8 @@ class Line:
         reply = self._redis.xread({side.stream: last}, count=1_000, block=int(seconds * 1000))
         return [entry_id for entry_id, _ in reply[0][1]] if reply else []
 
-    def _drain(self, side: Side, count: int) -> float:
-        """Events per second while a side reads what was written when it did not run."""
+    def _drain(self, side: Side, *, count: int, each: int) -> None:
+        """Let a side read what was written when it did not run."""
         before = self._redis.xlen(side.stream)
         first, already, give_up = 0.0, 0, time.monotonic() + PATIENCE + count / 500
         with self._running(side):
@@ -222,7 +231,7 @@ class Line:
                 time.sleep(_LOOK)
         if already == told:
             raise Stuck(f"{side.name} told {count} events between two looks: too few to measure.")
-        return (told - already) / (now - first)
+        side.rates[each].append((told - already) / (now - first))
 
     def _commit_to_job(self) -> None:
         """Start a job by each of some commits, one after the other."""
@@ -294,8 +303,7 @@ def _table(lines: Sequence[Line]) -> Table:
                     f"{line.title}{'' if mine else f': {side.name}'}",
                     _milliseconds(side.delays),
                     against_budget(_milliseconds(line.starts), met=met) if mine else "-",
-                    _rate(side.singly, None if mine else ours.singly),
-                    _rate(side.in_bulk, None if mine else ours.in_bulk),
+                    *(_rate(side.rates[each], None if mine else ours.rates[each]) for each in (1, 1_000)),
                 ]
             )
     return table("Change events", header, rows)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import redis
 from pymysqlreplication import BinLogStreamReader
+from pymysqlreplication.event import XidEvent
 from pymysqlreplication.row_event import DeleteRowsEvent, UpdateRowsEvent, WriteRowsEvent
 
 #: Where it is in the log, in Redis: file and offset.
@@ -26,15 +27,17 @@ def main() -> None:
         server_id=4711,
         blocking=True,
         is_mariadb=True,
-        only_events=[WriteRowsEvent, UpdateRowsEvent, DeleteRowsEvent],
+        only_events=[WriteRowsEvent, UpdateRowsEvent, DeleteRowsEvent, XidEvent],
         only_tables=["readings"],
         **start,
     )
     for event in reader:
+        if isinstance(event, XidEvent):  # a transaction cannot be read from its middle on
+            client.hset(PLACE, mapping={"file": reader.log_file, "offset": reader.log_pos})
+            continue
         pipeline = client.pipeline(transaction=False)
         for row in event.rows:
             pipeline.xadd(stream, {"event": json.dumps({"table": event.table, **row}, default=str)})
-        pipeline.hset(PLACE, mapping={"file": reader.log_file, "offset": reader.log_pos})
         pipeline.execute()
 
 

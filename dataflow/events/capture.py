@@ -88,6 +88,7 @@ class Capture:
         lock_seconds: Seconds after which another process takes over from one that died.
         trimmer: What removes old events.
         prepare_every: Seconds between two looks for tables that were made meanwhile, or made anew.
+        others: Sources by other mechanisms, one of which may have captured before.
 
     Attributes:
         published: Events that this process appended.
@@ -107,6 +108,7 @@ class Capture:
         lock_seconds: float = LOCK_SECONDS,
         trimmer: Trimmer | None = None,
         prepare_every: float = PREPARE_EVERY,
+        others: Sequence[Source] = (),
     ) -> None:
         self.source = source
         self.published = 0
@@ -117,6 +119,7 @@ class Capture:
         self._may_create = may_create
         self._ack_after = ack_after
         self._prepare_every = prepare_every
+        self._others = others
         self._trimmer = trimmer or Trimmer()
         self._snapshots = Snapshots(source, database, models, self._publisher)
         #: Why the source's log can't be read on from where Redis stands.
@@ -175,7 +178,8 @@ class Capture:
         with suppress(BrokerUnavailableError):
             await self._publisher.release()
         await self._publisher.close()
-        await self.source.close()
+        for source in (self.source, *self._others):
+            await source.close()
 
     async def _until_ours(self) -> None:
         """Wait until no other process captures."""
@@ -250,15 +254,22 @@ class Capture:
             "index": "",
         }
         await self._publisher.publish((), fields)
+        await self._leave_others()
         return None
+
+    async def _leave_others(self) -> None:
+        """What the mechanism before has made would grow without end: a log that is kept, an outbox that is filled."""
+        for source in self._others:
+            try:
+                await source.leave()
+            except (DatabaseError, CaptureError) as error:
+                logger.warning("What %s made cannot be removed: %s", source.mechanism, error)
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self._publisher.lock_seconds / 4)
             if not await self._publisher.renew():
                 raise self._fenced()
-            if self.working.is_set():  # a source that hears nothing from its database ends by itself
-                await self._publisher.seen()
 
     def _fenced(self) -> FencedError:
         return FencedError(f"Another process captures the changes of {self._publisher.owner!r} now.")
@@ -345,6 +356,7 @@ class Capture:
 
     async def _look_after_database(self) -> None:
         """Prepare for tables that are made while capture runs, and clear the outbox of what a log has told."""
+        await self._publisher.seen()
         while True:
             await asyncio.sleep(self._prepare_every)
             try:
@@ -352,6 +364,7 @@ class Capture:
                 if self.source.mechanism != "outbox":
                     before = datetime.now(UTC) - timedelta(seconds=_MESSAGE_SECONDS)
                     await remove_messages(self._database, milliseconds(before))
+                await self._publisher.seen()
             except (DatabaseError, CaptureError) as error:
                 logger.warning("Tables that are new may not be captured yet: %s", error)
 

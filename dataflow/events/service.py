@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from textwrap import indent
-from typing import Protocol
+from typing import Any, Protocol
 
 from dataflow.databases.interface import Database
 from dataflow.databases.url import parse_url
@@ -14,11 +14,11 @@ from dataflow.errors import BrokerUnavailableError, CaptureError, DatabaseError,
 from dataflow.events.capture import Capture
 from dataflow.events.publisher import Publisher
 from dataflow.events.snapshot import request_snapshot
-from dataflow.events.sources.choice import Probed, Site, choose, probe
+from dataflow.events.sources.choice import Probed, Site, choose, others, probe
 from dataflow.events.sources.interface import Finding
 from dataflow.events.tables import PASSING
 from dataflow.events.trimming import Trimmer
-from dataflow.jobs import Broker
+from dataflow.jobs import Broker, keys
 from dataflow.models import ModelSpec
 from dataflow.settings import Settings
 
@@ -137,6 +137,7 @@ class CaptureService:
             app.name,
             may_create=app.settings.may_create_tables,
             trimmer=self._trimmer,
+            others=others(self.site, best.source.mechanism),
         )
 
     async def _create_tables(self) -> None:
@@ -175,6 +176,8 @@ class CaptureService:
 
     async def probe_redis(self) -> list[str]:
         """What Redis may do to the streams, a line for each; nothing of one that lives as long as this process."""
+        from redis.exceptions import NoPermissionError
+
         if self._app.settings.broker_url(None) is None:
             return []
         try:
@@ -182,6 +185,8 @@ class CaptureService:
             async with self._app.broker.errors():
                 facts = {**await client.info("persistence"), **await client.info("memory")}
         except BrokerUnavailableError as error:
+            if isinstance(error.__cause__, NoPermissionError):  # not for us to know
+                return []
             return [f"Redis: {error}"]
         findings = []
         if not facts.get("aof_enabled"):
@@ -198,6 +203,9 @@ class CaptureService:
         for probed in await probe(self.site, self._mechanism):
             await probed.source.remove()
             await probed.source.close()
+        client: Any = await self._app.broker.client()
+        async with self._app.broker.errors():
+            await client.srem(keys.CAPTURES, self._app.name)
 
     async def request_snapshot(self, model: str) -> None:
         """Ask whoever captures, now or later, for the rows of a model as events.

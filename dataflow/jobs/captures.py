@@ -10,7 +10,7 @@ from typing import Any
 from dataflow.jobs import keys
 from dataflow.jobs.broker import Broker
 
-#: Seconds after which a capture that could not read its database does not get on; one that can says so every 2.5.
+#: Seconds after which a capture that could not read its database does not get on; one that can says so every 5.
 SILENCE = 15.0
 
 
@@ -46,13 +46,14 @@ async def read_captures(broker: Broker, instances: Iterable[str] | None = None) 
 
     Args:
         broker: Where they publish.
-        instances: Of which instances; None for all that the broker knows.
+        instances: Of which instances; None for all that the broker knows, and has data of.
 
     Raises:
         BrokerUnavailableError: The broker cannot be reached.
     """
     client: Any = await broker.client()
     async with broker.errors():
+        known = instances is None
         if instances is None:
             instances = [name.decode() for name in await client.smembers(keys.CAPTURES)]
         seconds, micros = await client.time()
@@ -60,6 +61,8 @@ async def read_captures(broker: Broker, instances: Iterable[str] | None = None) 
         found = []
         for name in sorted(instances):
             fields = {key.decode(): value.decode() for key, value in (await client.hgetall(keys.capture(name))).items()}
+            if not fields and known:
+                continue
             found.append(_info(name, fields, now, taken=bool(await client.exists(keys.capture_lock(name)))))
     return found
 

@@ -97,7 +97,7 @@ async def test_what_others_see_of_a_capture(shop: Shop, redis_server: RedisServe
             shown = shop.dataflow("capture", "shop:db", "--status").stdout
             assert "Snapshot of orders: done, 1 rows." in shown
             stats = json.loads(shop.dataflow("jobs", "stats", "--json").stdout)
-            assert [one["events"] for one in stats["captures"]] == [2]
+            assert {one["instance"]: one["events"] for one in stats["captures"]}["shop"] == 2
             assert "shop" in shop.dataflow("jobs", "stats").stdout
         finally:
             capture.terminate()

@@ -133,6 +133,11 @@ async def choose(site: Site, mechanism: str | None = None) -> tuple[Probed, list
     )
 
 
+def others(site: Site, mechanism: str) -> list[Source]:
+    """Sources by the mechanisms that are not this one; nothing is open yet."""
+    return [make(site) for name, make in MECHANISMS[site.database.dialect].items() if name != mechanism]
+
+
 def fatal(probed: Probed) -> list[Finding]:
     """Why a mechanism cannot be used."""
     return [finding for finding in probed.findings if finding.fatal]

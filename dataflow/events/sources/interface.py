@@ -139,6 +139,16 @@ class Source(Protocol):
         """Let go of connections. What ``prepare`` made stays."""
         ...
 
+    async def leave(self) -> None:
+        """Another mechanism captures from now on: remove what makes the database keep changes for this one. Harmless
+        where there is nothing.
+
+        Raises:
+            CaptureError: It may not be removed; the hint says by which statement.
+            DatabaseError: The same, in the database's words.
+        """
+        ...
+
     async def remove(self) -> None:
         """Remove what ``prepare`` made: a slot that nobody reads keeps the server's log for ever."""
         ...

@@ -131,6 +131,9 @@ class BinlogSource:
     async def close(self) -> None:
         """Nothing: the stream's connection ends with its iterator, others with their call."""
 
+    async def leave(self) -> None:
+        """Nothing: the server keeps its log for its own time."""
+
     async def remove(self) -> None:
         """Remove our mark, and the table with the last one."""
         with contextlib.suppress(DataFlowError):

@@ -330,6 +330,28 @@ class OutboxSource:
         if self._watch is not None:
             await self._watch.close()
 
+    async def leave(self) -> None:
+        """See Source: triggers go, and what they wrote. Those of another instance stay."""
+        tables = await self._database.existing_columns([*self._decoders, CAPTURE])
+        if CAPTURE not in tables:
+            return
+        owner = await read_note(self._database, self._dialect, "outbox_owner")
+        wanted = self._triggers(tables)
+        if owner != self._owner or len(await self._missing(wanted)) == len(wanted):
+            return
+        drops = [statement for trigger in wanted for statement in trigger.drop]
+        try:
+            for statement in drops:
+                await self._database.execute(
+                    statement.replace("%", "%%") if self._dialect is Dialect.MYSQL else statement
+                )
+        except DatabaseError as error:
+            raise CaptureError(f"Triggers go on to fill {OUTBOX}: {error.message}", hint=";\n".join(drops)) from error
+        find = f"SELECT seq FROM {OUTBOX} WHERE op <> '{Op.MESSAGE}' ORDER BY seq LIMIT {ROWS_AT_ONCE}"
+        while numbers := [row[0] for row in await self._database.fetch_all(find)]:
+            await self._database.execute(*by_key(self._dialect, f"DELETE FROM {OUTBOX} WHERE", numbers))
+        await self._database.execute(f"DELETE FROM {CAPTURE} WHERE name = 'triggers'")
+
     async def remove(self) -> None:
         """See Source. What the outbox still holds is gone with it."""
         for trigger in self._triggers(await self._database.existing_columns(list(self._decoders))):

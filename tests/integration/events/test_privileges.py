@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -17,6 +18,7 @@ from dataflow.events.sources.choice import Probed, choose
 from dataflow.events.sources.interface import Finding, Source
 from dataflow.events.tables import ensure_tables
 from tests.integration.events.lines import declare
+from tests.servers import RedisServer, Server
 
 
 @asynccontextmanager
@@ -119,6 +121,31 @@ async def test_a_user_of_mysql_with_a_binary_log(binlog_db_url: str) -> None:
         await admin.execute(raised.value.hint.partition("\n")[2])
         await best.source.prepare()
         await best.source.close()
+
+
+async def test_what_redis_may_do_to_streams(tmp_path: Path, new_server: Callable[[type[Server]], Server]) -> None:
+    server = new_server(RedisServer)
+    account = server.url.replace("redis://", "redis://capture:secret@")
+    async with DataFlow(f"sqlite:///{tmp_path}/a.db", name="all", redis_url=server.url) as app:
+        client = await app.broker.client()
+        await client.config_set("maxmemory", "100mb")
+        await client.config_set("maxmemory-policy", "allkeys-lru")
+        crash, eviction = await CaptureService(app).probe_redis()
+        assert crash.startswith(
+            "Redis: A crash takes the streams with it (appendonly is no).\n    CONFIG SET appendonly"
+        )
+        assert "(maxmemory-policy is allkeys-lru)" in eviction
+        await client.acl_setuser(
+            "capture", enabled=True, passwords=["+secret"], keys=["*"], commands=["+@all", "-info"]
+        )
+    async with DataFlow(f"sqlite:///{tmp_path}/a.db", name="some", redis_url=account) as app:
+        assert await CaptureService(app).probe_redis() == []
+    async with DataFlow(f"sqlite:///{tmp_path}/a.db", name="none") as app:
+        assert await CaptureService(app).probe_redis() == []
+    server.stop()
+    async with DataFlow(f"sqlite:///{tmp_path}/a.db", name="away", redis_url=server.url) as app:
+        [away] = await CaptureService(app).probe_redis()
+        assert away.startswith("Redis: [DF-801]")
 
 
 def test_statements_of_several_lines_stand_below_what_they_mend() -> None:
