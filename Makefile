@@ -44,14 +44,16 @@ check: $(INSTALLED) ## What CI runs: format, lint, types, import rules, tests
 meaning: $(INSTALLED) ## Compare the databases with plain Python, on other random plays every time: 20 minutes
 	$(BIN)/python -m pytest tests/integration/meaning --hypothesis-profile=long
 
-bench: $(INSTALLED) ## Nodes beside the raw drivers and SQLAlchemy Core, jobs beside other job runners, schedules
+bench: $(INSTALLED) ## Nodes beside raw drivers and SQLAlchemy Core, jobs beside other job runners, schedules, events
 	$(BIN)/python -m benchmarks nodes
 	$(BIN)/python -m benchmarks jobs
 	$(BIN)/python -m benchmarks schedules
+	$(BIN)/python -m benchmarks events
 
-chaos: $(INSTALLED) ## 10,000 jobs while workers and Redis are killed, 100,000 for leaks, schedules; some 15 minutes
+chaos: $(INSTALLED) ## 10,000 jobs while workers and Redis are killed, 100,000 for leaks, schedules, triggers; some 25 minutes
 	$(BIN)/python -m tests.fault.chaos
 	$(BIN)/python -m tests.fault.ticks
+	$(BIN)/python -m tests.fault.triggers
 
 format: $(INSTALLED) ## Put the code into shape
 	$(BIN)/ruff format .

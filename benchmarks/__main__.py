@@ -1,4 +1,7 @@
-"""Nodes beside raw drivers and SQLAlchemy Core, jobs beside other job runners, schedules; each on private servers."""
+"""Nodes beside raw drivers and SQLAlchemy Core, jobs beside other job runners, schedules, change events.
+
+Each on private servers.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import events as event_bench
 from benchmarks import schedules as schedule_bench
 from benchmarks.jobs import chosen, measure_jobs
 from benchmarks.measure import Comparison
@@ -85,6 +89,21 @@ def schedules(
 ) -> None:
     """Print how late jobs of schedules start, and what ten thousand schedules cost while none is due."""
     console.print(schedule_bench.measure_schedules(schedule_bench.QUICK if quick else schedule_bench.FULL))
+
+
+@app.command()
+def events(
+    databases: Annotated[str, typer.Option(help="Which, comma-separated.")] = "postgresql,mysql,sqlite",
+    quick: Annotated[bool, typer.Option(help="Few changes, one round: a look, not a measurement.")] = False,
+    here: Annotated[
+        bool, typer.Option(help="Use this Python's own packages for peers, instead of a virtualenv for each.")
+    ] = False,
+) -> None:
+    """Print how long a commit takes to become an event and to start a job, and how fast a backlog is captured, beside
+    other libraries that read the same log.
+    """
+    size = event_bench.QUICK if quick else event_bench.FULL
+    event_bench.measure_events(console, databases.split(","), size, here=here)
 
 
 def _event_loop() -> str:

@@ -56,6 +56,7 @@ class DataFlow(OffersActors, OffersSchedules, OffersEvents):
         # What only an instance needs is imported by the first one: it is half of what the library takes to import.
         from dataflow.databases import open_database
         from dataflow.databases.pool_manager import PoolManager
+        from dataflow.events.nodes import event_nodes
         from dataflow.nodes.generated import generated_nodes
         from dataflow.nodes.generated.schema import Schema
         from dataflow.settings import database_breaker, load_settings
@@ -73,7 +74,7 @@ class DataFlow(OffersActors, OffersSchedules, OffersEvents):
             self.database, may_create=self.settings.may_create_tables, cursor_secret=self.settings.cursor_key
         )
         self._generate = generated_nodes
-        self._nodes: dict[str, Node] = {}
+        self._nodes: dict[str, Node] = event_nodes(self, self._schema)
         self._workflows: dict[str, Workflow] = {}
         self._factories: dict[str, Callable[[], Any]] = {}
         self._actors: dict[str, Actor[..., Any]] = {}
@@ -94,7 +95,7 @@ class DataFlow(OffersActors, OffersSchedules, OffersEvents):
 
     @property
     def nodes(self) -> Mapping[str, Node]:
-        """Node type → node: twelve per model, and those registered."""
+        """Node type → node: twelve per model, those for events, and those registered."""
         return MappingProxyType(self._nodes)
 
     @property

@@ -14,8 +14,11 @@
     │   ├── InvalidFilterError          DF-108
     │   ├── ConfirmationRequiredError   DF-109  a bulk change would touch every row
     │   ├── TenantError                 DF-110  a run names no tenant, or a row is another tenant's
-    │   └── ScheduleError               DF-111  a schedule cannot be declared, or changed like that
-    │       └── ScheduleNotFoundError   DF-112
+    │   ├── ScheduleError               DF-111  a schedule cannot be declared, or changed like that
+    │   │   └── ScheduleNotFoundError   DF-112
+    │   ├── TriggerError                DF-113  a trigger cannot be declared, or changed like that
+    │   │   └── TriggerNotFoundError    DF-114
+    │   └── WebhookAddressError         DF-118  a webhook may not be sent there
     ├── WorkflowError                   DF-200
     │   ├── WorkflowValidationError     DF-201  the graph cannot be built
     │   ├── NodeNotFoundError           DF-202  no such node type
@@ -39,9 +42,12 @@
     │   ├── MultipleRecordsError        DF-704  a filter for one row matched several
     │   └── VersionConflictError        DF-705  the row has changed since it was read
     ├── EventError                      DF-850
-    │   └── CaptureError                DF-851  the changes of a database can't be captured, or not so
-    │       ├── LostPositionError       DF-852  the database's log no longer reaches back to where capture stood
-    │       └── FencedError             DF-853  another process captures now
+    │   ├── MissedEventsError           DF-854  events are gone, or may be, that a reader had yet to read
+    │   ├── CaptureError                DF-851  the changes of a database can't be captured, or not so
+    │   │   ├── LostPositionError       DF-852  the database's log no longer reaches back to where capture stood
+    │   │   └── FencedError             DF-853  another process captures now
+    │   └── WebhookError                DF-860  a webhook was not taken
+    │       └── WebhookGoneError        DF-861  its server wants no more
     ├── BreakerOpenError                DF-900  a dependency did not answer lately, and is not called for now
     └── JobError                        DF-800
         ├── BrokerUnavailableError      DF-801
@@ -156,6 +162,20 @@ class ScheduleError(InputError):
 
 class ScheduleNotFoundError(ScheduleError, LookupError):
     code = "DF-112"
+
+
+class TriggerError(InputError):
+    """A trigger is not as it may be; ``context`` has ``part``, the argument that is wrong, and ``value``."""
+
+    code = "DF-113"
+
+
+class TriggerNotFoundError(TriggerError, LookupError):
+    code = "DF-114"
+
+
+class WebhookAddressError(InputError):
+    code = "DF-118"
 
 
 class WorkflowError(DataFlowError):
@@ -315,6 +335,16 @@ class EventError(DataFlowError):
     code = "DF-850"
 
 
+class MissedEventsError(EventError):
+    """Events are gone, or may be, that a reader had yet to read.
+
+    ``context`` has ``stream``, ``after`` (the id of the last event that the reader knows of, or knew) and ``resume``:
+    an id to go on after, given as ``since``.
+    """
+
+    code = "DF-854"
+
+
 class CaptureError(EventError):
     code = "DF-851"
 
@@ -329,6 +359,18 @@ class FencedError(CaptureError):
     """Another process captures now, or Redis has forgotten what this one told it. Capture begins anew by itself."""
 
     code = "DF-853"
+
+
+class WebhookError(EventError):
+    """A webhook was not taken; ``context`` has ``status``, where there was a reply."""
+
+    code = "DF-860"
+
+
+class WebhookGoneError(WebhookError):
+    """The server answered 410 Gone. Trying again is useless."""
+
+    code = "DF-861"
 
 
 class JobError(DataFlowError):

@@ -63,7 +63,7 @@ _LATER = {
 
 
 #: Settings whose values are never shown.
-_SECRET = {"database_url", "redis_url", "pools", "signing_keys", "cursor_secret"}
+_SECRET = {"database_url", "redis_url", "pools", "signing_keys", "cursor_secret", "webhook_secrets"}
 _SECRET |= {"DATAFLOW_DATABASE_URL", "DATABASE_URL", "DATAFLOW_REDIS_URL", "REDIS_URL"}
 
 
@@ -106,6 +106,9 @@ class Settings(BaseSettings):
         tenant_isolation: ``"strict"``, the one there is: a run without a tenant sees and writes nothing.
         cursor_secret: What cursors of lists are signed with, the same in all processes of an app; default the database
             URL, which in a server's case holds a password. Another secret makes the cursors that are out invalid.
+        webhook_secrets: What webhooks are signed with: ``whsec_…``, several parted by spaces; or host (``*`` for all
+            others) → that. In the environment as text, or as JSON.
+        webhook_allow: Names of hosts and networks, not public ones, that webhooks may be sent to, without TLS too.
         breaker_failure_threshold: Outages in a row (unreachable, lost, no free connection in ``pool_timeout``) that
             open the database's circuit breaker; 0 for none.
         breaker_success_threshold: Calls that must succeed before it closes.
@@ -152,6 +155,8 @@ class Settings(BaseSettings):
     multi_tenant: bool = False
     tenant_isolation: Literal["strict"] = "strict"
     cursor_secret: SecretStr | None = Field(None, min_length=1)
+    webhook_secrets: dict[str, SecretStr] | SecretStr | None = None
+    webhook_allow: tuple[str, ...] = ()
     breaker_failure_threshold: NonNegativeInt = 5
     breaker_success_threshold: PositiveInt = 2
     breaker_timeout: PositiveFloat = 5.0
@@ -195,6 +200,12 @@ class Settings(BaseSettings):
             return None
         secrets = {key_id: secret.get_secret_value() for key_id, secret in self.signing_keys.items()}
         return SigningKeys(secrets, self.signing_key_id, self.signature_max_age)
+
+    def secrets_of_webhooks(self) -> dict[str, str]:
+        """Host, or ``*`` for all others → what webhooks are signed with."""
+        given = self.webhook_secrets
+        by_host = given if isinstance(given, dict) else {"*": given} if given is not None else {}
+        return {host: secret.get_secret_value() for host, secret in by_host.items()}
 
     def payload_limits(self) -> PayloadLimits:
         """What a payload may measure."""

@@ -34,12 +34,17 @@ def scheduler(
     name: Annotated[
         str | None, typer.Option(help="Its name in Redis; must be unique. By default host-pid-random.")
     ] = None,
+    with_capture: Annotated[
+        bool, typer.Option("--with-capture", help="Also do what `dataflow capture` does, in this process.")
+    ] = False,
     log_level: Annotated[str, typer.Option(help="debug (each tick), info, warning or error.")] = "info",
 ) -> None:
-    """Start workflows and actors because it is time: enqueue the jobs of schedules for workers to run.
+    """Start workflows and actors because it is time, or because something changed: enqueue the jobs of schedules and
+    triggers for workers to run.
 
-    Schedules are declared in the app with @db.schedule(cron="0 2 * * *"), or added at run time with
-    db.schedules.add(). When a scheduler starts, those of the code are brought into Redis, and those that the code lost
+    Schedules are declared in the app with @db.schedule(cron="0 2 * * *"), triggers with @db.on(Order, "update"); both
+    can be added at run time: db.schedules.add(), db.triggers.add(). Triggers need `dataflow capture`, or --with-capture
+    here. When a scheduler starts, those of the code are brought into Redis, and those that the code lost
     are retired. It also moves delayed, retried and repeating jobs of all queues to their queues, RQ's too, so that RQ's
     own scheduler is not needed.
 
@@ -56,15 +61,36 @@ def scheduler(
     broker = broker_of(apps, url)
     instance = Scheduler(apps, broker, name=name, lock_time=lock_time)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(_main(instance, apps, broker, app))
+        runner.run(_main(instance, apps, broker, app, with_capture=with_capture))
     logger.info("Ended.")
 
 
-async def _main(instance: Scheduler, apps: Sequence[DataFlow], broker: Broker, target: str) -> None:
+async def _main(
+    instance: Scheduler, apps: Sequence[DataFlow], broker: Broker, target: str, *, with_capture: bool
+) -> None:
     logger.info("Scheduler %s serves %s at %s.", instance.name, target, broker.masked_url)
     try:
-        await schedule(instance)
+        await (_schedule_and_capture(instance, apps) if with_capture else schedule(instance))
     finally:
         for app in apps:
             await app.close_async()
         await broker.close()
+
+
+async def _schedule_and_capture(instance: Scheduler, apps: Sequence[DataFlow]) -> None:
+    """Run a scheduler, and the capture of its instances as long as it; where that fails, so does this."""
+    from dataflow.events.service import CaptureService
+
+    captures = [CaptureService(app) for app in apps]
+    try:
+        for capture in captures:
+            await capture.start()
+            assert capture.task is not None
+            capture.task.add_done_callback(lambda _: instance.stop())
+        await schedule(instance)
+        for capture in captures:
+            if capture.task is not None and capture.task.done():
+                capture.task.result()
+    finally:
+        for capture in captures:
+            await capture.stop()

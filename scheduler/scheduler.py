@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from dataflow.errors import BrokerUnavailableError, ConfigurationError
+from dataflow.events.triggers import Triggers
 from dataflow.jobs.broker import Broker
 from dataflow.jobs.control import send_command
 from dataflow.schedules import Schedules
@@ -21,6 +22,8 @@ from dataflow.services.service import Service
 from scheduler.leader import Leader
 from scheduler.sync import Sync
 from scheduler.ticker import Ticker
+from scheduler.trigger_sync import TriggerSync
+from scheduler.triggers import Firing
 
 logger = logging.getLogger("dataflow.scheduler")
 
@@ -36,14 +39,19 @@ class App(Protocol):
         """Its schedules."""
         ...
 
+    @property
+    def triggers(self) -> Triggers:
+        """Its triggers."""
+        ...
+
 
 class Scheduler:
-    """Enqueues the jobs of schedules, and moves delayed jobs of all queues, until it is told to stop.
+    """Enqueues the jobs of schedules and triggers, and moves delayed jobs of all queues, until it is told to stop.
 
     Any number may run; for each instance one leads.
 
     Args:
-        apps: The DataFlow instances whose schedules it keeps. They stay open; who made them closes them.
+        apps: The DataFlow instances whose schedules and triggers it keeps. They stay open; who made them closes them.
         broker: Where schedules and queues live.
         name: Its name, another than any other's; default host, process and a random number.
         lock_time: Seconds after which the lead of a scheduler that is silent ends, and another takes it; from 0.3.
@@ -69,9 +77,10 @@ class Scheduler:
             )
         self.name = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._link = Link(broker)
-        self._syncs: list[Sync] = []
+        self._syncs: list[Sync | TriggerSync] = []
         leaders: list[Service] = []
         tickers: list[Service] = []
+        firings: list[Service] = []
         for app in apps:
             store = app.schedules.store(broker)
             sync = Sync(app.schedules, store, lock_time)
@@ -81,11 +90,14 @@ class Scheduler:
                 # Where it does not listen, its next heartbeat tells it that the job is no longer its own.
                 await send_command(broker, worker, "stop-job", job_id=job_id)
 
-            self._syncs.append(sync)
+            kept = app.triggers.store(broker)
+            trigger_sync = TriggerSync(app.triggers, kept)
+            self._syncs += (sync, trigger_sync)
             leaders.append(leader)
             tickers.append(Ticker(self._link, app.schedules, store, leader, sync.run, stop_job))
+            firings.append(Firing(self._link, app.triggers, kept, leader, trigger_sync.run))
         #: In the order of their start. The lead is left last: then another takes over what nobody does here any more.
-        self._leaders, self._workers = leaders, [*tickers, Due(self._link)]
+        self._leaders, self._workers = leaders, [*tickers, *firings, Due(self._link)]
         self._stopping = asyncio.Event()
         self.started = asyncio.Event()
 

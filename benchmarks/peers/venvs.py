@@ -1,24 +1,41 @@
-"""A virtualenv for each job runner, below ``.venv-peers/``, made once and kept until its packages change."""
+"""A virtualenv below ``.venv-peers/`` for each library that we are measured beside; kept until its packages change."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-from benchmarks.peers.catalog import Peer
+from typing import Protocol
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".venv-peers"
 
 
+class Installed(Protocol):
+    """What has a virtualenv.
+
+    Attributes:
+        module: Its module in this package, and the name of the virtualenv.
+        library: The distribution whose version is told.
+        packages: What pip installs.
+    """
+
+    @property
+    def module(self) -> str: ...
+    @property
+    def library(self) -> str: ...
+    @property
+    def packages(self) -> Sequence[str]: ...
+
+
 class NotInstalledError(Exception):
-    """A job runner cannot be installed; the text is pip's last line."""
+    """A library cannot be installed; the text is pip's last line."""
 
 
-def programs(peer: Peer, *, here: bool) -> tuple[Path, str]:
+def programs(peer: Installed, *, here: bool) -> tuple[Path, str]:
     """Folder of the programs of a peer's virtualenv, and the version of its library.
 
     Args:

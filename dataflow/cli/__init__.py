@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from dataflow.cli import jobs, schedules, workers
+from dataflow.cli import jobs, schedules, triggers, workers
 from dataflow.cli.capture import capture
+from dataflow.cli.events import events
 from dataflow.cli.metrics import metrics
 from dataflow.errors import DataFlowError
 
@@ -22,9 +23,11 @@ app = typer.Typer(
 )
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(schedules.app, name="schedules")
+app.add_typer(triggers.app, name="triggers")
 app.add_typer(workers.app, name="workers")
 app.command()(metrics)
 app.command()(capture)
+app.command()(events)
 
 
 def _print_version(wanted: bool) -> None:

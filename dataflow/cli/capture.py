@@ -6,12 +6,16 @@ import asyncio
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from rich.markup import escape
 
+from dataflow.cli import text
 from dataflow.cli.loading import load_apps
 from dataflow.cli.processes import log_at
+from dataflow.cli.target import print_json
 from dataflow.errors import ConfigurationError
 from dataflow.loop_thread import new_event_loop
 
@@ -30,6 +34,9 @@ def capture(
             "--probe", help="Say which mechanisms the database allows, and the SQL that mends what is weaker."
         ),
     ] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Tell how the capture fares: is it running, how far is it, its snapshots.")
+    ] = False,
     remove: Annotated[
         bool, typer.Option("--remove", help="Remove from the database what capture made there. Streams stay.")
     ] = False,
@@ -46,6 +53,7 @@ def capture(
     ] = None,
     max_age: Annotated[float, typer.Option(min=0.01, help="Hours that events are kept.")] = 168.0,
     max_length: Annotated[int, typer.Option(min=1, help="Events that each stream holds.")] = 1_000_000,
+    json: Annotated[bool, typer.Option("--json", help="With --status: answer in JSON, for programs.")] = False,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Publish every committed change of a row to a Redis Stream, until Ctrl-C or SIGTERM.
@@ -66,6 +74,9 @@ def capture(
         if probe:
             works = runner.run(_closing(apps, _probe(services)))
             sys.exit(0 if works else 1)
+        elif status:
+            running = runner.run(_closing(apps, _status(apps, json=json)))
+            sys.exit(0 if running else 1)
         elif remove:
             runner.run(_closing(apps, _remove(services)))
         elif snapshot:
@@ -93,9 +104,28 @@ async def _probe(services: Sequence[CaptureService]) -> bool:
         complete = complete and best is not None
         by = "cannot be captured" if best is None else f"are captured by {best.source.mechanism}"
         typer.echo(f"Changes of {service.site.owner} in {service.site.database.masked_url} {by}.")
-        for line in findings_text(found):
+        for line in (*findings_text(found), *await service.probe_redis()):
             typer.echo(f"  {line}")
     return complete
+
+
+async def _status(apps: Sequence[DataFlow], *, json: bool) -> bool:
+    """Print how each capture fares; whether all are running."""
+    from dataflow.cli.stats import captures_table
+    from dataflow.jobs.captures import read_captures
+
+    found = [one for app in apps for one in await read_captures(app.broker, [app.name])]
+    if json:
+        print_json([asdict(one) for one in found])
+    else:
+        console = text.console()
+        console.print(captures_table([asdict(one) for one in found]))
+        for one in found:
+            if one.reason:
+                console.print(f"{one.instance} is in epoch {one.epoch}: {escape(one.reason)}")
+            for table, snapshot in one.snapshots.items():
+                console.print(f"Snapshot of {escape(table)}: {snapshot['state']}, {snapshot.get('rows', 0)} rows.")
+    return all(one.state == "running" for one in found)
 
 
 async def _remove(services: Sequence[CaptureService]) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from dataflow.cli import schedule_options as of
 from dataflow.cli import text
-from dataflow.cli.schedule_place import Place
+from dataflow.cli.place import Place
 from dataflow.cli.schedule_view import print_history, print_list, print_one, told, told_all
 from dataflow.cli.target import AppOption, JsonOption, UrlOption, print_json
 from dataflow.errors import InputError, did_you_mean
@@ -41,7 +41,7 @@ def list_command(
     """
     if state is not None and state not in STATES:
         raise InputError(f"There is no state {state!r}.", hint=did_you_mean(state, STATES))
-    place = Place(target, url, instance)
+    place = _place(target, url, instance)
 
     async def work() -> list[tuple[Schedules, str | None, list[ScheduleInfo]]]:
         return [(one, await one.leader_async(), list(await one.list_async())) for one in place.all]
@@ -83,7 +83,7 @@ def show(
 
     Example: dataflow schedules show nightly --app app:db
     """
-    place = Place(target, url, instance)
+    place = _place(target, url, instance)
     schedules = place.one
     info = place.run(lambda: schedules.get_async(name))
     if json:
@@ -134,7 +134,7 @@ def add(
         tenant_id=tenant_id, at_front=at_front, result_ttl=result_ttl, failure_ttl=failure_ttl, meta=meta,
         exactly_once=exactly_once,
     )  # fmt: skip
-    place = Place(target, url, instance)
+    place = _place(target, url, instance)
     schedules = place.one
     _tell(place.run(lambda: schedules.add_async(name, workflow, **arguments)), schedules, json=json)
 
@@ -190,7 +190,7 @@ def update(
         raise InputError(f"{', '.join(both)} is set and unset at once.")
     if not changes and not taken_back:
         raise InputError("Nothing is to be changed.", hint='Give options, such as --cron "30 3 * * *".')
-    place = Place(target, url, instance)
+    place = _place(target, url, instance)
     schedules = place.one
     _tell(place.run(lambda: schedules.update_async(name, **changes, **taken_back)), schedules, json=json)
 
@@ -207,7 +207,7 @@ def pause(
 
     Example: dataflow schedules pause nightly --reason "the warehouse moves" --app app:db
     """
-    place = Place(target, url, instance)
+    place = _place(target, url, instance)
     schedules = place.one
     _tell(place.run(lambda: schedules.pause_async(name, reason)), schedules)
 
@@ -220,7 +220,7 @@ def resume(
 
     Example: dataflow schedules resume nightly --app app:db
     """
-    place = Place(target, url, instance)
+    place = _place(target, url, instance)
     schedules = place.one
     _tell(place.run(lambda: schedules.resume_async(name)), schedules)
 
@@ -233,7 +233,7 @@ def remove(
 
     Example: dataflow schedules remove nightly --app app:db
     """
-    place = Place(target, url, instance)
+    place = _place(target, url, instance)
     schedules = place.one
     place.run(lambda: schedules.remove_async(name))
     typer.echo(f"{name}: removed")
@@ -247,7 +247,7 @@ def run_now(
 
     Example: dataflow jobs watch $(dataflow schedules run-now nightly --app app:db)
     """
-    place = Place(target, url, instance)
+    place = _place(target, url, instance)
     schedules = place.one
     typer.echo(place.run(lambda: schedules.run_now_async(name)).id)
 
@@ -264,13 +264,17 @@ def history(
 
     Example: dataflow schedules history nightly --app app:db
     """
-    place = Place(target, url, instance)
+    place = _place(target, url, instance)
     schedules = place.one
     ticks = place.run(lambda: schedules.history_async(name))
     if json:
         print_json([asdict(tick) for tick in ticks])
     else:
         print_history(name, ticks)
+
+
+def _place(target: str | None, url: str | None, instance: str | None) -> Place[Schedules]:
+    return Place(lambda app: app.schedules, target, url, instance)
 
 
 def _tell(info: ScheduleInfo, schedules: Schedules, *, json: bool = False) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
+from rich.table import Table
 
 from dataflow.cli import text
 from dataflow.cli.target import AppOption, JsonOption, Target, UrlOption, print_json
+from dataflow.jobs.captures import CaptureInfo, read_captures
 from dataflow.jobs.fleet import WorkerInfo, read_workers
 from dataflow.jobs.listing import count_jobs, queue_names
 from dataflow.jobs.metrics import KINDS, Counts, Histogram, Series, read_counts, since, total
@@ -37,7 +41,7 @@ def stats(
     """
     place = Target(target, url)
 
-    async def work() -> tuple[Counts, float | None, dict[str, dict[str, int]], list[WorkerInfo]]:
+    async def work() -> tuple[Counts, float | None, dict[str, dict[str, int]], list[WorkerInfo], list[CaptureInfo]]:
         counts: Counts = await read_counts(place.broker)
         seconds = None
         if interval is not None:
@@ -45,7 +49,7 @@ def stats(
             await asyncio.sleep(interval)
             counts, seconds = since(await read_counts(place.broker), before), time.monotonic() - began
         queues = await count_jobs(place.broker, await queue_names(place.broker))
-        return counts, seconds, queues, await read_workers(place.broker)
+        return counts, seconds, queues, await read_workers(place.broker), await read_captures(place.broker)
 
     told = _summary(*place.run(work()))
     if json:
@@ -55,7 +59,11 @@ def stats(
 
 
 def _summary(
-    counts: Counts, seconds: float | None, queues: dict[str, dict[str, int]], workers: list[WorkerInfo]
+    counts: Counts,
+    seconds: float | None,
+    queues: dict[str, dict[str, int]],
+    workers: list[WorkerInfo],
+    captures: list[CaptureInfo],
 ) -> dict[str, Any]:
     alive = [worker.vitals for worker in workers if worker.vitals and worker.state != "lost"]
     return {
@@ -73,6 +81,7 @@ def _summary(
         "loop_lag": max((one["loop_lag"] for one in alive), default=0.0),
         "pools": [one["pools"] for one in alive if one.get("pools")],
         "breakers": [one["breakers"] for one in alive if one.get("breakers")],
+        "captures": [asdict(one) for one in captures],
     }
 
 
@@ -111,9 +120,28 @@ def _print(told: dict[str, Any]) -> None:
     ]
     if pools:
         console.print(text.table("Pools, by worker", ("database", "in use", "open", "most", "waiting"), pools))
+    if told["captures"]:
+        console.print(captures_table(told["captures"]))
     for worker in told["breakers"]:
         for name, state in worker.items():
             console.print(f"breaker {escape(name)}: {escape(str(state))}")
+
+
+def captures_table(captures: Sequence[Mapping[str, Any]]) -> Table:
+    """How captures of change events fare, each as ``CaptureInfo`` in a dict."""
+    rows = [
+        (
+            escape(one["instance"]),
+            text.status(one["state"]),
+            one["mechanism"] or "-",
+            str(one["events"]),
+            text.duration(one["lag"]),
+            text.duration(one["silence"]),
+            str(one["epoch"] or "-"),
+        )
+        for one in captures
+    ]
+    return text.table("Captures", ("instance", "state", "by", "events", "lag", "last sign", "epoch"), rows)
 
 
 def _row(queue: str, workflow: str, one: dict[str, Any]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ COLORS = {
     "failed": "red",
     "stopped": "red",
     "lost": "red",
+    "silent": "red",
     "started": "cyan",
     "running": "cyan",
     "busy": "cyan",

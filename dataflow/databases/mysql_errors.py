@@ -13,7 +13,7 @@ _TRANSIENT = {1205, 1213, 1020, 1412, 1615}
 #: Of these the whole transaction was rolled back by the server, not only the statement.
 ROLLED_BACK = {1213, 1020}
 #: Cannot connect, gone away, lost, too many connections, shutdown, killed, access denied, unknown database.
-_UNAVAILABLE = {2002, 2003, 2005, 2006, 2013, 2055, 1040, 1053, 1927, 1044, 1045, 1049, 1129, 1130, 1203, 1226, 3169}
+_UNAVAILABLE = {2002, 2003, 2005, 2006, 2013, 2055, 1040, 1053, 1927, 1045, 1049, 1129, 1130, 1203, 1226, 3169}
 #: Too long, out of range, of the wrong type, truncated, not JSON.
 _MISMATCH = {1406, 1264, 1265, 1292, 1366, 1367, 1411, 1690, 3140, 3141, 4038}
 #: KILL of a session that has ended.

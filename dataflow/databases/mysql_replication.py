@@ -37,7 +37,7 @@ _BLOCK = 262_144
 _FULL_PACKET = 0xFF_FF_FF
 _OK, _EOF, _ERROR = 0x00, 0xFE, 0xFF
 #: The server's codes for a privilege that is missing.
-_REFUSED = {1045, 1142, 1227}
+_REFUSED = {1044, 1045, 1142, 1227}
 #: What a replica says of itself: it understands checksums, MariaDB's GTID events, and heartbeats (in nanoseconds).
 _REPLICA = (
     "SET @master_binlog_checksum = 'CRC32', @source_binlog_checksum = 'CRC32', @mariadb_slave_capability = 4, "

@@ -47,6 +47,8 @@ logger = logging.getLogger("dataflow.events")
 
 #: Events sent to Redis by one script at most.
 BATCH = 500
+#: Changes that are read ahead of them.
+_AHEAD = 2 * BATCH
 #: Bytes of them, roughly.
 _BATCH_BYTES = 1_000_000
 #: Seconds that an event must have been in Redis before the database may forget it.
@@ -86,6 +88,7 @@ class Capture:
         lock_seconds: Seconds after which another process takes over from one that died.
         trimmer: What removes old events.
         prepare_every: Seconds between two looks for tables that were made meanwhile, or made anew.
+        others: Sources by other mechanisms, one of which may have captured before.
 
     Attributes:
         published: Events that this process appended.
@@ -105,6 +108,7 @@ class Capture:
         lock_seconds: float = LOCK_SECONDS,
         trimmer: Trimmer | None = None,
         prepare_every: float = PREPARE_EVERY,
+        others: Sequence[Source] = (),
     ) -> None:
         self.source = source
         self.published = 0
@@ -115,12 +119,16 @@ class Capture:
         self._may_create = may_create
         self._ack_after = ack_after
         self._prepare_every = prepare_every
+        self._others = others
         self._trimmer = trimmer or Trimmer()
         self._snapshots = Snapshots(source, database, models, self._publisher)
         #: Why the source's log can't be read on from where Redis stands.
         self._lost: str | None = None
         self._unacknowledged: deque[tuple[float, int]] = deque()
         self._queue: asyncio.Queue[Chunk] = asyncio.Queue()
+        #: Changes in the queue, and whether it takes more.
+        self._queued = 0
+        self._room = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -170,7 +178,8 @@ class Capture:
         with suppress(BrokerUnavailableError):
             await self._publisher.release()
         await self._publisher.close()
-        await self.source.close()
+        for source in (self.source, *self._others):
+            await source.close()
 
     async def _until_ours(self) -> None:
         """Wait until no other process captures."""
@@ -184,7 +193,8 @@ class Capture:
     async def _run_once(self) -> None:
         """Capture until something fails, while the right to publish is ours."""
         after = await self._begin()
-        self._queue = asyncio.Queue(maxsize=2 * BATCH)
+        self._queue, self._queued = asyncio.Queue(), 0
+        self._room.set()
         self._unacknowledged.clear()
         tasks = (
             lambda: self._read(after),
@@ -244,7 +254,16 @@ class Capture:
             "index": "",
         }
         await self._publisher.publish((), fields)
+        await self._leave_others()
         return None
+
+    async def _leave_others(self) -> None:
+        """What the mechanism before has made would grow without end: a log that is kept, an outbox that is filled."""
+        for source in self._others:
+            try:
+                await source.leave()
+            except (DatabaseError, CaptureError) as error:
+                logger.warning("What %s made cannot be removed: %s", source.mechanism, error)
 
     async def _renew(self) -> None:
         while True:
@@ -258,13 +277,28 @@ class Capture:
     async def _read(self, after: Place | None) -> None:
         async with aclosing(self.source.chunks(after)) as chunks:
             self.working.set()
+            logger.info("Changes of %s are captured from here on.", self._publisher.owner)
             async for chunk in chunks:
-                await self._queue.put(chunk)
+                self._put(chunk)
+                await self._room.wait()
         raise CaptureError(f"{self.source.mechanism} ended by itself.")
+
+    def _put(self, chunk: Chunk) -> None:
+        """Chunks differ in size: what the queue takes is counted in changes, so that memory stays constant."""
+        self._queue.put_nowait(chunk)
+        self._queued += 1 + len(chunk.changes)
+        if self._queued >= _AHEAD:
+            self._room.clear()
+
+    def _taken(self, chunk: Chunk) -> Chunk:
+        self._queued -= 1 + len(chunk.changes)
+        if self._queued < _AHEAD:
+            self._room.set()
+        return chunk
 
     async def _publish(self) -> None:
         while True:
-            chunk = await self._queue.get()
+            chunk = self._taken(await self._queue.get())
             batch = [chunk]
             entries: list[Entry] = []
             done: list[int] = []
@@ -277,7 +311,7 @@ class Capture:
                     done.append(chunk.position)
                 if fields or len(entries) >= BATCH or size > _BATCH_BYTES or self._queue.empty():
                     break
-                chunk = self._queue.get_nowait()
+                chunk = self._taken(self._queue.get_nowait())
                 batch.append(chunk)
             last = Place(chunk.position, max(chunk.first + len(chunk.changes) - 1, 0))
             if fields:
@@ -322,6 +356,7 @@ class Capture:
 
     async def _look_after_database(self) -> None:
         """Prepare for tables that are made while capture runs, and clear the outbox of what a log has told."""
+        await self._publisher.seen()
         while True:
             await asyncio.sleep(self._prepare_every)
             try:
@@ -329,6 +364,7 @@ class Capture:
                 if self.source.mechanism != "outbox":
                     before = datetime.now(UTC) - timedelta(seconds=_MESSAGE_SECONDS)
                     await remove_messages(self._database, milliseconds(before))
+                await self._publisher.seen()
             except (DatabaseError, CaptureError) as error:
                 logger.warning("Tables that are new may not be captured yet: %s", error)
 

@@ -51,7 +51,7 @@ class EntryMaker:
                 for item in spec.fields
                 if item.events != "omit" and item.name in before and before[item.name] != after.get(item.name)
             )
-        tenant = None
+        tenant = change.tenant
         if spec is not None and spec.features.multi_tenant and (row := after or before):
             tenant = row.get("tenant_id")
         event = Event(

@@ -29,7 +29,18 @@ from dataflow.errors import EventError
 from dataflow.events.values import row_from_json, row_to_json
 from dataflow.models import ModelSpec
 
-__all__ = ["Event", "Op", "Source", "decode", "encode", "entry_id", "row_from_json", "row_to_json"]
+__all__ = [
+    "Event",
+    "Op",
+    "Source",
+    "decode",
+    "encode",
+    "entry_id",
+    "event_inputs",
+    "event_of",
+    "row_from_json",
+    "row_to_json",
+]
 
 #: Version of the envelope that is written.
 VERSION = 1
@@ -136,32 +147,57 @@ def encode(event: Event, spec: ModelSpec | None = None) -> bytes:
     if spec is not None:
         before = None if before is None else row_to_json(spec, before)
         after = None if after is None else row_to_json(spec, after)
+    return _encoder.encode(_envelope(event, before, after))
+
+
+def event_inputs(event: Event) -> dict[str, Any]:
+    """An event as a workflow gets it: the same names as in its entry, rows in the types of the model's fields."""
+    before, after = event.before, event.after
+    data = _envelope(event, None if before is None else dict(before), None if after is None else dict(after))
+    return {
+        **data,
+        "changed": list(event.changed),
+        "source": {**data["source"], "unavailable": list(event.source.unavailable)},
+    }
+
+
+def event_of(inputs: Mapping[str, Any]) -> Event:
+    """The event that ``event_inputs`` gave.
+
+    Raises:
+        EventError: It is none.
+    """
+    try:
+        return _event(inputs, {})
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise EventError(f"This is no event: {error}.", hint="An event is what EventSourceNode gives.") from error
+
+
+def _envelope(event: Event, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> dict[str, Any]:
     source = event.source
-    return _encoder.encode(
-        {
-            "v": VERSION,
-            "id": event.id,
-            "op": event.op.value,
-            "before": before,
-            "after": after,
-            "changed": event.changed,
-            "source": {
-                "db": source.db,
-                "kind": source.kind,
-                "table": source.table,
-                "model": source.model,
-                "tenant": source.tenant,
-                "mechanism": source.mechanism,
-                "position": source.position,
-                "epoch": source.epoch,
-                "snapshot": source.snapshot,
-                "unavailable": source.unavailable,
-            },
-            "tx": {"id": event.transaction, "i": event.index},
-            "ts_ms": milliseconds(event.ts),
-            "ts_read_ms": milliseconds(event.read_at),
-        }
-    )
+    return {
+        "v": VERSION,
+        "id": event.id,
+        "op": event.op.value,
+        "before": before,
+        "after": after,
+        "changed": event.changed,
+        "source": {
+            "db": source.db,
+            "kind": source.kind,
+            "table": source.table,
+            "model": source.model,
+            "tenant": source.tenant,
+            "mechanism": source.mechanism,
+            "position": source.position,
+            "epoch": source.epoch,
+            "snapshot": source.snapshot,
+            "unavailable": source.unavailable,
+        },
+        "tx": {"id": event.transaction, "i": event.index},
+        "ts_ms": milliseconds(event.ts),
+        "ts_read_ms": milliseconds(event.read_at),
+    }
 
 
 def decode(text: bytes | str, models: Mapping[str, ModelSpec]) -> Event:
@@ -175,23 +211,26 @@ def decode(text: bytes | str, models: Mapping[str, ModelSpec]) -> Event:
         EventError: It is no event, or one of a later version.
     """
     try:
-        data = _decoder.decode(text)
-        if data["v"] != VERSION:
-            raise EventError(f"An event of version {data['v']} cannot be read.", hint="Update DataFlow here.")
-        source = Source(**{**data["source"], "unavailable": tuple(data["source"]["unavailable"])})
-        spec = models.get(source.model) if source.model else None
-        before, after = data["before"], data["after"]
-        return Event(
-            id=data["id"],
-            op=Op(data["op"]),
-            before=row_from_json(spec, before) if spec and before is not None else before,
-            after=row_from_json(spec, after) if spec and after is not None else after,
-            changed=tuple(data["changed"]),
-            source=source,
-            transaction=data["tx"]["id"],
-            index=data["tx"]["i"],
-            ts=_EPOCH + data["ts_ms"] * _MILLISECOND,
-            read_at=_EPOCH + data["ts_read_ms"] * _MILLISECOND,
-        )
+        return _event(_decoder.decode(text), models)
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise EventError(f"An entry of a stream is no event: {error}.") from error
+
+
+def _event(data: Mapping[str, Any], models: Mapping[str, ModelSpec]) -> Event:
+    if data["v"] != VERSION:
+        raise EventError(f"An event of version {data['v']} cannot be read.", hint="Update DataFlow here.")
+    source = Source(**{**data["source"], "unavailable": tuple(data["source"]["unavailable"])})
+    spec = models.get(source.model) if source.model else None
+    before, after = data["before"], data["after"]
+    return Event(
+        id=data["id"],
+        op=Op(data["op"]),
+        before=row_from_json(spec, before) if spec and before is not None else before,
+        after=row_from_json(spec, after) if spec and after is not None else after,
+        changed=tuple(data["changed"]),
+        source=source,
+        transaction=data["tx"]["id"],
+        index=data["tx"]["i"],
+        ts=_EPOCH + data["ts_ms"] * _MILLISECOND,
+        read_at=_EPOCH + data["ts_read_ms"] * _MILLISECOND,
+    )

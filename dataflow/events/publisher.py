@@ -14,7 +14,7 @@ published           events appended
 committed_ms        when the last of them was committed, Unix time
 published_ms        when it was appended
 lag_ms              the difference of both
-seen_ms             when capture last heard from the database
+seen_ms             when the database could last be read
 reason              why the epoch is not the first
 snapshot:TABLE      JSON: state (wanted, running, done), cursor (the last key), rows
 ==================  ==============================================================================
@@ -23,12 +23,14 @@ snapshot:TABLE      JSON: state (wanted, running, done), cursor (the last key), 
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataflow.errors import CaptureError, FencedError
+from dataflow.events.ids import parse_id
 from dataflow.events.sources.interface import Place
 from dataflow.jobs import Broker, keys
 from dataflow.jobs.scripts import Argument, Script
@@ -115,6 +117,10 @@ class Publisher:
         """Let another process publish at once."""
         await self.call("EVAL", _RELEASE, 1, keys.capture_lock(self.owner), self._token)
 
+    async def seen(self) -> None:
+        """Note that the database can be read, though it has nothing to tell."""
+        await self.call("HSET", keys.capture(self.owner), "seen_ms", time.time_ns() // 1_000_000)
+
     async def fields(self) -> dict[str, str]:
         """The capture hash."""
         reply = await self.call("HGETALL", keys.capture(self.owner))
@@ -127,6 +133,7 @@ class Publisher:
 
     async def begin(self) -> State | None:
         """As ``state()``. Whatever is published from now on must find Redis as this, and then each call, left it."""
+        await self.call("SADD", keys.CAPTURES, self.owner)  # for those who watch over all instances
         found = await self.fields()
         self._standing = {name: found.get(name, "") for name in _STANDING}
         return _state(found)
@@ -174,7 +181,7 @@ class Publisher:
             if await self.call("XRANGE", stream, entry.id, entry.id):
                 continue
             first = await self.call("XRANGE", stream, "-", "+", "COUNT", 1)
-            if not first or _id(first[0][0]) < _id(entry.id.encode()):
+            if not first or parse_id(first[0][0]) < parse_id(entry.id):
                 raise CaptureError(
                     f"The stream {stream} has later entries than {entry.id}, and not that one.",
                     hint="Somebody else wrote to it. Delete the stream, and ask for a snapshot.",
@@ -185,11 +192,6 @@ class Publisher:
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
-
-
-def _id(text: bytes) -> tuple[int, int]:
-    position, _, index = text.partition(b"-")
-    return int(position), int(index)
 
 
 def _state(found: Mapping[str, str]) -> State | None:

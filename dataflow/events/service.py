@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from textwrap import indent
+from typing import Any, Protocol
 
 from dataflow.databases.interface import Database
 from dataflow.databases.url import parse_url
-from dataflow.errors import BrokerUnavailableError, DatabaseUnavailableError
+from dataflow.errors import BrokerUnavailableError, CaptureError, DatabaseError, DatabaseUnavailableError
 from dataflow.events.capture import Capture
 from dataflow.events.publisher import Publisher
 from dataflow.events.snapshot import request_snapshot
-from dataflow.events.sources.choice import Probed, Site, choose, probe
+from dataflow.events.sources.choice import Probed, Site, choose, others, probe
+from dataflow.events.sources.interface import Finding
+from dataflow.events.tables import PASSING
 from dataflow.events.trimming import Trimmer
-from dataflow.jobs import Broker
+from dataflow.jobs import Broker, keys
 from dataflow.models import ModelSpec
 from dataflow.settings import Settings
 
@@ -118,13 +121,13 @@ class CaptureService:
         while True:
             try:
                 if app.settings.may_create_tables:
-                    await app.create_tables_async()
+                    await self._create_tables()
                 best, passed = await choose(self.site, self._mechanism)
                 break
             except DatabaseUnavailableError as error:
                 logger.warning("Capture of %s waits for its database: %s", app.name, error)
                 await asyncio.sleep(_RETRY)
-        for line in findings_text((*passed, best)):
+        for line in (*findings_text((*passed, best)), *await self.probe_redis()):
             logger.warning("%s", line)
         return Capture(
             best.source,
@@ -134,7 +137,19 @@ class CaptureService:
             app.name,
             may_create=app.settings.may_create_tables,
             trimmer=self._trimmer,
+            others=others(self.site, best.source.mechanism),
         )
+
+    async def _create_tables(self) -> None:
+        try:
+            await self._app.create_tables_async()
+        except PASSING:
+            raise
+        except DatabaseError as error:
+            raise CaptureError(
+                f"The tables of the models of {self._app.name} cannot be made: {error.message}",
+                hint="Make them with db.create_tables() and a user that may, and start capture again.",
+            ) from error
 
     async def _report(self, capture: Capture) -> None:
         told = -1
@@ -159,11 +174,38 @@ class CaptureService:
             await probed.source.close()
         return found
 
+    async def probe_redis(self) -> list[str]:
+        """What Redis may do to the streams, a line for each; nothing of one that lives as long as this process."""
+        from redis.exceptions import NoPermissionError
+
+        if self._app.settings.broker_url(None) is None:
+            return []
+        try:
+            client = await self._app.broker.client()
+            async with self._app.broker.errors():
+                facts = {**await client.info("persistence"), **await client.info("memory")}
+        except BrokerUnavailableError as error:
+            if isinstance(error.__cause__, NoPermissionError):  # not for us to know
+                return []
+            return [f"Redis: {error}"]
+        findings = []
+        if not facts.get("aof_enabled"):
+            fix = "CONFIG SET appendonly yes  -- and in its configuration, so that it survives a restart"
+            findings.append(Finding("A crash takes the streams with it (appendonly is no).", fix))
+        policy = facts.get("maxmemory_policy", "noeviction")
+        if facts.get("maxmemory") and policy != "noeviction":
+            fix = "CONFIG SET maxmemory-policy noeviction  -- and in its configuration"
+            findings.append(Finding(f"Streams go when memory is full (maxmemory-policy is {policy}).", fix))
+        return [_line("Redis", finding) for finding in findings]
+
     async def remove(self) -> None:
         """Remove from the database what capture made there. Streams stay."""
         for probed in await probe(self.site, self._mechanism):
             await probed.source.remove()
             await probed.source.close()
+        client: Any = await self._app.broker.client()
+        async with self._app.broker.errors():
+            await client.srem(keys.CAPTURES, self._app.name)
 
     async def request_snapshot(self, model: str) -> None:
         """Ask whoever captures, now or later, for the rows of a model as events.
@@ -180,9 +222,9 @@ class CaptureService:
 
 def findings_text(found: Iterable[Probed]) -> list[str]:
     """What probes found, a line for each: what is weaker, and what would mend it."""
-    return [
-        f"{probed.source.mechanism}{' cannot be used' if finding.fatal else ''}: {finding.problem}"
-        + (f"\n    {finding.fix}" if finding.fix else "")
-        for probed in found
-        for finding in probed.findings
-    ]
+    return [_line(probed.source.mechanism, finding) for probed in found for finding in probed.findings]
+
+
+def _line(what: str, finding: Finding) -> str:
+    fix = f"\n{indent(finding.fix, '    ')}" if finding.fix else ""
+    return f"{what}{' cannot be used' if finding.fatal else ''}: {finding.problem}{fix}"

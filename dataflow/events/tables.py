@@ -10,7 +10,7 @@ seq          the order of writing, which is not that of commits
 place        the position that capture gave it; where one writer at a time makes both orders one, ``seq``
 op           ``c`` ``u`` ``d`` ``t`` as in the envelope; ``m`` a message, ``k`` a watermark of capture
 name         the table; the type of a message; the token of a watermark
-row_before   JSON, see ``sources/triggers.py``
+row_before   JSON, see ``sources/triggers.py``; of a message, the tenant it is about, as plain text
 row_after    the same; of a message, its payload
 tx           the database's id of the transaction, where it has one
 created_ms   Unix time, ms
@@ -28,21 +28,30 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.schema import CreateTable
 
+from dataflow.databases.ddl import create_statements, existing_columns
 from dataflow.databases.dialects import new_dialect
 from dataflow.databases.interface import Database, Dialect, Executor
-from dataflow.errors import MissingTableError
+from dataflow.errors import (
+    DatabaseError,
+    DatabaseUnavailableError,
+    MissingTableError,
+    PoolTimeoutError,
+    TransientDatabaseError,
+)
 
 OUTBOX = "dataflow_outbox"
 CAPTURE = "dataflow_capture"
 #: Rows of the outbox that are read or deleted at a time.
 ROWS_AT_ONCE = 1_000
+#: Errors of a database that say nothing about what it allows.
+PASSING = (DatabaseUnavailableError, TransientDatabaseError, PoolTimeoutError)
 
 _METADATA = sa.MetaData()
 _NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _LONG = sa.Text().with_variant(mysql.LONGTEXT(charset="utf8mb4"), "mysql", "mariadb")
 _OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
 
-_OUTBOX = sa.Table(
+OUTBOX_TABLE = sa.Table(
     OUTBOX,
     _METADATA,
     sa.Column("seq", _NUMBER, sa.Identity(), primary_key=True),
@@ -66,25 +75,53 @@ _CAPTURE = sa.Table(
 )
 
 
-async def ensure_tables(database: Database, *, may_create: bool) -> None:
-    """Make sure that both tables are there.
+async def ensure_tables(
+    database: Database,
+    *,
+    may_create: bool,
+    tables: Sequence[sa.Table] = (OUTBOX_TABLE, _CAPTURE),
+    within: Executor | None = None,
+) -> None:
+    """Make sure that tables are there.
+
+    Args:
+        database: Where.
+        may_create: Create them.
+        tables: Which.
+        within: A transaction that holds the one writer of SQLite: they are created in it, and undone with it.
 
     Raises:
         MissingTableError: One is missing and may not be created; the hint has the DDL.
     """
-    tables = [_OUTBOX, _CAPTURE]
-    existing = await database.existing_columns([table.name for table in tables])
+    names = [table.name for table in tables]
+    if within is None:
+        existing = await database.existing_columns(names)
+    else:
+        existing = await existing_columns(within, database.dialect, names)
     missing = [table for table in tables if table.name not in existing]
     if missing and not may_create:
-        ddl = ";\n".join(str(CreateTable(table).compile(dialect=new_dialect(database.dialect))) for table in missing)
-        raise MissingTableError(
-            f"There is no table {', '.join(table.name for table in missing)} in {database.masked_url}, which change "
-            "events need, and none is created for this.",
-            hint=f"Create it:\n{ddl.strip()}",
-            tables=[table.name for table in missing],
-        )
+        raise _not_there(database, missing, "none is created for this")
     if missing:
-        await database.create_tables(missing)
+        try:
+            if within is None:
+                await database.create_tables(missing)
+            else:
+                for statement in create_statements(database.dialect, missing)[1]:
+                    await within.execute(statement)
+        except PASSING:
+            raise
+        except DatabaseError as error:
+            raise _not_there(database, missing, error.message) from error
+
+
+def _not_there(database: Database, missing: Sequence[sa.Table], reason: str) -> MissingTableError:
+    ddl = ";\n".join(str(CreateTable(table).compile(dialect=new_dialect(database.dialect))) for table in missing)
+    return MissingTableError(
+        f"There is no table {', '.join(table.name for table in missing)} in {database.masked_url}, which change "
+        f"events need: {reason.rstrip('.')}.",
+        hint=f"Create it:\n{ddl.strip()}",
+        tables=[table.name for table in missing],
+    )
 
 
 def marked(dialect: Dialect, sql: str) -> str:

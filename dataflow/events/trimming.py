@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 from dataflow.events.envelope import entry_id
+from dataflow.events.ids import START, EntryId, after, id_text, parse_id
 from dataflow.events.publisher import Publisher
 from dataflow.jobs import keys
 
@@ -62,42 +63,51 @@ class Trimmer:
     async def _trim(self, publisher: Publisher, name: str, before: bytes | None) -> None:
         stream = keys.events(publisher.owner, name)
         length = int(await publisher.call("XLEN", stream))
-        wanted = _after(before) if before is not None else (0, 0)
+        wanted = after(parse_id(before)) if before is not None else START
         if length > self.max_length:
             surplus = await self._nth(publisher, stream, length - self.max_length)
             wanted = max(wanted, surplus)
-        if wanted == (0, 0):
+        if wanted == START:
             return
         needed = await self._needed(publisher, name, stream)
-        if needed is not None and needed < wanted:
-            wanted = needed
+        first = min(needed.values(), default=wanted)
+        late: list[str] = []
+        if first < wanted:
+            wanted = first
             if length > 2 * self.max_length:
+                wanted = await self._nth(publisher, stream, length - self.max_length)
+                late = [reader for reader, first in needed.items() if first < wanted]
                 logger.error(
                     "%s holds %d events, twice as many as it may: the oldest are removed, though a reader has yet to "
-                    "do them.", stream, length,
+                    "do them: %s.", stream, length, ", ".join(late),
                 )  # fmt: skip
-                wanted = await self._nth(publisher, stream, length - self.max_length)
-        if wanted > (0, 0):
-            await publisher.call("XTRIM", stream, "MINID", f"{wanted[0]}-{wanted[1]}")
+        gone = await publisher.call("XREVRANGE", stream, f"({id_text(wanted)}", "-", "COUNT", 1)
+        if gone:
+            # First, so that no reader finds the gap before its reason.
+            marks = [part for reader in ("", *late) for part in (f"{name} {reader}".rstrip(), gone[0][0])]
+            await publisher.call("HSET", keys.events_trimmed(publisher.owner), *marks)
+            await publisher.call("XTRIM", stream, "MINID", id_text(wanted))
 
-    async def _nth(self, publisher: Publisher, stream: str, number: int) -> tuple[int, int]:
+    async def _nth(self, publisher: Publisher, stream: str, number: int) -> EntryId:
         """Id of the entry that comes after ``number`` others."""
-        found, left = (0, 0), number
+        found, left = START, number
         while left > 0:
-            page = await publisher.call("XRANGE", stream, f"{found[0]}-{found[1]}", "+", "COUNT", min(left, 1_000))
+            page = await publisher.call("XRANGE", stream, id_text(found), "+", "COUNT", min(left, 1_000))
             if not page:
                 break
-            found, left = _after(page[-1][0]), left - len(page)
+            found, left = after(parse_id(page[-1][0])), left - len(page)
         return found
 
-    async def _needed(self, publisher: Publisher, name: str, stream: str) -> tuple[int, int] | None:
-        """The first id that a reader has yet to do; None where nobody reads."""
-        needed = [_after(value) for value in await publisher.call("HVALS", keys.event_cursors(publisher.owner, name))]
+    async def _needed(self, publisher: Publisher, name: str, stream: str) -> dict[str, EntryId]:
+        """Who reads, and the first id that each has yet to do."""
+        cursors = _pairs(await publisher.call("HGETALL", keys.event_cursors(publisher.owner, name)))
+        needed = {reader.decode(): after(parse_id(value)) for reader, value in cursors.items()}
         for group in await publisher.call("XINFO", "GROUPS", stream):
             facts = _pairs(group)
             pending = await publisher.call("XPENDING", stream, facts[b"name"])
-            needed.append(_id(pending["min"]) if pending["pending"] else _after(facts[b"last-delivered-id"]))
-        return min(needed, default=None)
+            waits = parse_id(pending["min"]) if pending["pending"] else after(parse_id(facts[b"last-delivered-id"]))
+            needed[f"group:{facts[b'name'].decode()}"] = waits
+        return needed
 
 
 def _pairs(reply: Any) -> dict[bytes, Any]:
@@ -105,13 +115,3 @@ def _pairs(reply: Any) -> dict[bytes, Any]:
         key if isinstance(key, bytes) else str(key).encode(): value
         for key, value in (reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True))
     }
-
-
-def _id(text: bytes) -> tuple[int, int]:
-    position, _, index = text.partition(b"-")
-    return int(position), int(index or 0)
-
-
-def _after(text: bytes) -> tuple[int, int]:
-    position, index = _id(text)
-    return position, index + 1

@@ -26,10 +26,18 @@ Redis cluster. The Lua scripts build the same names from the prefix that they ar
     rq:dataflow:progress:ID          stream tells those who follow a job that a node of it began or ended; expires
     rq:dataflow:events:OWNER:TABLE   stream change events of a table; of a type of messages, OWNER:@TYPE
     rq:dataflow:events:OWNER         hash   the streams of an instance → how many events were published into each
+    rq:dataflow:captures             set    instances whose changes are, or were, captured
     rq:dataflow:capture:OWNER        hash   how far the capture of an instance's changes is (events/publisher.py)
     rq:dataflow:capture-lock:OWNER   string token of the process that captures; expires
     rq:dataflow:capture-times:OWNER  zset   positions in the streams, by when they were published
     rq:dataflow:event-cursors:OWNER:TABLE  hash  readers of a stream without a group → id of what they have done
+    rq:dataflow:events-dead:OWNER    stream events that a reader could not do, and why
+    rq:dataflow:triggers:OWNER       set    names of an instance's triggers
+    rq:dataflow:trigger:OWNER:NAME   hash   one of them (dataflow/events/triggers/store.py)
+    rq:dataflow:trigger-changes:OWNER  stream its last entry tells that a trigger was added, changed or removed
+    rq:dataflow:events-trimmed:OWNER hash   streams → id of the last event that was removed because of age or number;
+                                            stream and reader → the same, where the reader had yet to do it
+    rq:dataflow:event-runs:OWNER:READER  hash  the last run of an EventSourceNode that reads under a name, and its range
     rq:dataflow:spent:TIME           set    signatures of jobs that finished, by when they end (tens of s)
     rq:dataflow:schedules:OWNER      zset   an instance's schedules, by when each starts next; +inf where it does not
     rq:dataflow:schedule:OWNER:NAME  hash   one of them (dataflow/schedules/store.py)
@@ -57,6 +65,7 @@ WORKERS = f"{PREFIX}:workers"
 SUSPENDED = f"{PREFIX}:suspended"
 LEASES = f"{PREFIX}:dataflow:leases"
 METRICS = f"{PREFIX}:dataflow:metrics"
+CAPTURES = f"{PREFIX}:dataflow:captures"
 
 
 def queue(name: str) -> str:
@@ -124,6 +133,36 @@ def event_cursors(owner: str, name: str) -> str:
     trimmed.
     """
     return f"{PREFIX}:dataflow:event-cursors:{owner}:{name}"
+
+
+def events_dead(owner: str) -> str:
+    """Stream of the events that a reader could not do."""
+    return f"{PREFIX}:dataflow:events-dead:{owner}"
+
+
+def triggers(owner: str) -> str:
+    """Set of the names of an instance's triggers."""
+    return f"{PREFIX}:dataflow:triggers:{owner}"
+
+
+def trigger(owner: str, name: str) -> str:
+    """Hash of a trigger."""
+    return f"{PREFIX}:dataflow:trigger:{owner}:{name}"
+
+
+def trigger_changes(owner: str) -> str:
+    """Stream that grows when a trigger of an instance is added, changed or removed."""
+    return f"{PREFIX}:dataflow:trigger-changes:{owner}"
+
+
+def events_trimmed(owner: str) -> str:
+    """Hash of the last event of each stream that was removed because of age or number."""
+    return f"{PREFIX}:dataflow:events-trimmed:{owner}"
+
+
+def event_runs(owner: str, reader: str) -> str:
+    """Hash of the last run that read under a name, and from where to where."""
+    return f"{PREFIX}:dataflow:event-runs:{owner}:{reader}"
 
 
 def capture(owner: str) -> str:

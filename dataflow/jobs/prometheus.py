@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dataflow.jobs.broker import Broker
+from dataflow.jobs.captures import CaptureInfo, read_captures
 from dataflow.jobs.fleet import read_workers
 from dataflow.jobs.listing import count_jobs, queue_names
 from dataflow.jobs.metrics import BOUNDS, KINDS, Counts, Histogram, Series, read_counts
@@ -20,7 +21,7 @@ _Sample = tuple[str, Mapping[str, str], float]
 
 
 async def fleet_text(broker: Broker) -> str:
-    """The metrics of all workers together, and of the queues.
+    """The metrics of all workers together, of the queues, and of the captures of change events.
 
     Raises:
         BrokerUnavailableError: The broker cannot be reached.
@@ -28,7 +29,8 @@ async def fleet_text(broker: Broker) -> str:
     counts = await read_counts(broker)
     workers = await read_workers(broker)
     queues = await count_jobs(broker, await queue_names(broker))
-    return render(counts, [worker.vitals for worker in workers if worker.vitals], queues)
+    text = render(counts, [worker.vitals for worker in workers if worker.vitals], queues)
+    return text + "".join(f"{line}\n" for line in _captures(await read_captures(broker)))
 
 
 def render(
@@ -119,6 +121,26 @@ def _vitals(vitals: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         "Worker processes whose circuit breaker is in a state.",
         (("", {"breaker": breaker, "state": state}, n) for (breaker, state), n in sorted(breakers.items())),
     )
+
+
+def _captures(captures: Sequence[CaptureInfo]) -> Iterator[str]:
+    def family(name: str, kind: str, text: str, values: Iterable[float | None]) -> Iterator[str]:
+        samples = [
+            ("", {"instance": one.instance}, value)
+            for one, value in zip(captures, values, strict=True)
+            if value is not None
+        ]
+        yield from _family(f"dataflow_capture_{name}", kind, text, samples)
+
+    running = (int(one.state == "running") for one in captures)
+    yield from family("running", "gauge", "Whether changes are captured: 1, or 0.", running)
+    yield from family("events_total", "counter", "Change events published.", (one.events for one in captures))
+    yield from family(
+        "lag_seconds", "gauge", "From the last event's commit to its publication.", (one.lag for one in captures)
+    )
+    silences = (one.silence for one in captures)
+    yield from family("silence_seconds", "gauge", "Since the database could be read.", silences)
+    yield from family("epoch", "gauge", "Grows when changes may have been lost.", (one.epoch for one in captures))
 
 
 def _histograms(histograms: Mapping[tuple[str, str], Histogram]) -> Iterator[_Sample]:

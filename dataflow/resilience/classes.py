@@ -12,11 +12,12 @@ from dataflow.errors import (
     PayloadError,
     PoolTimeoutError,
     TransientDatabaseError,
+    WebhookGoneError,
     WorkflowExecutionError,
 )
 
 #: Another try with the same input ends the same way.
-FINAL = (InputError, PayloadError, ConstraintError, ConfigurationError, ModelError)
+FINAL = (InputError, PayloadError, ConstraintError, ConfigurationError, ModelError, WebhookGoneError)
 #: Something else was in the way.
 TRANSIENT = (TransientDatabaseError, DatabaseUnavailableError, PoolTimeoutError, BreakerOpenError, ConnectionError)
 

@@ -8,7 +8,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -101,10 +101,26 @@ class Link:
         Raises:
             BrokerUnavailableError: For now it cannot be; ``pause()`` before trying again. The server may have run it.
         """
+        return await self._answer(lambda client: script.run(client, args), REPLY_TIMEOUT)
+
+    async def command(self, *command: Argument, wait: float = 0.0) -> Any:
+        """Send a command once; errors as of ``call``.
+
+        Args:
+            command: Its name and arguments.
+            wait: Seconds that the server may wait with its answer, as it was asked to.
+        """
+
+        async def send(client: Redis) -> Any:
+            return await client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+        return await self._answer(send, wait + REPLY_TIMEOUT)
+
+    async def _answer(self, ask: Callable[[Redis], Awaitable[Any]], within: float) -> Any:
         assert self._client is not None
         try:
-            async with asyncio.timeout(REPLY_TIMEOUT):
-                answer = await script.run(self._client, args)
+            async with asyncio.timeout(within):
+                answer = await ask(self._client)
         except (RedisError, builtins.TimeoutError) as error:
             if not passes(error) and not is_denied(error):
                 raise

@@ -1,6 +1,7 @@
 """Every example runs as it is, and says what it should."""
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -33,6 +34,11 @@ EXAMPLES = {
         r"^nightly: \['by hand'\]$",
         r"^measure: every 1 h$",
     ],
+    "order_events": [
+        r"^completed by (sqlite3|Python's sqlite3)$",
+        r"^shipments: \[\(True, 'Ada'\)\]$",
+        r"^fulfilment: update of Order, now {'status': 'completed'}; fired 1; not for order 2$",
+    ],
     "enqueue_from_web_app": [r"^enqueued {'job': '.+'}$", r"'status': 'finished'.*'status': 'completed'"],
 }
 
@@ -48,6 +54,13 @@ def test_example(name: str, tmp_path: Path, redis_url: str) -> None:
         found = re.compile(pattern, re.MULTILINE).search(output, position)
         assert found, f"{pattern} is not in:\n{output}"
         position = found.end()
+
+
+@pytest.mark.skipif(shutil.which("psql") is None, reason="psql is not installed")
+def test_an_order_that_psql_completes_is_shipped(tmp_path: Path, postgresql_db_url: str, redis_url: str) -> None:
+    program = [sys.executable, ROOT / "examples" / "order_events.py"]
+    output = run(program, tmp_path, REDIS_URL=redis_url, DATABASE_URL=postgresql_db_url)
+    assert "completed by psql\nshipments: [(True, 'Ada')]\n" in output
 
 
 def test_no_example_is_forgotten() -> None:

@@ -18,7 +18,9 @@ def compose() -> dict[str, Any]:
 
 def test_compose_has_the_servers_a_worker_and_a_scheduler(compose: dict[str, Any]) -> None:
     services = compose["services"]
-    assert set(services) == {"postgres", "mysql", "redis", "worker", "scheduler"}
+    assert set(services) == {"postgres", "mysql", "redis", "worker", "scheduler", "capture"}
+    # Who has no triggers and no readers of events starts none.
+    assert [name for name, service in services.items() if "profiles" in service] == ["capture"]
     images = {name: service["image"].split(":")[0] for name, service in services.items() if "image" in service}
     assert images == {"postgres": "postgres", "mysql": "mysql", "redis": "redis"}
     assert all(":" in service["image"] for service in services.values() if "image" in service)
@@ -56,6 +58,14 @@ def test_the_scheduler_has_the_worker_s_app_and_settings(compose: dict[str, Any]
     assert scheduler["environment"] == worker["environment"]
     assert scheduler["depends_on"] == {"redis": {"condition": "service_healthy"}}
     assert scheduler["restart"] == worker["restart"]
+
+
+def test_capture_has_the_worker_s_app_and_database(compose: dict[str, Any]) -> None:
+    """It would publish another app's changes."""
+    worker, capture = (compose["services"][name] for name in ("worker", "capture"))
+    assert capture["command"] == ["capture", worker["command"][1]]
+    for part in ("build", "environment", "depends_on", "restart"):
+        assert capture[part] == worker[part]
 
 
 def test_the_procfile_s_processes_have_one_app() -> None:

@@ -114,3 +114,26 @@ def test_signing_keys_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
         load_settings({}).signatures()
     with pytest.raises(ConfigurationError, match="no redis_url"):
         load_settings({"redis_ssl_ca": "/ca.crt"}).broker_url()
+
+
+@pytest.mark.parametrize(
+    ("given", "by_host"),
+    [
+        ("whsec_one whsec_two", {"*": "whsec_one whsec_two"}),
+        ('{"api.example.com": "whsec_one", "*": "whsec_two"}', {"api.example.com": "whsec_one", "*": "whsec_two"}),
+    ],
+)
+def test_secrets_of_webhooks_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, given: str, by_host: dict[str, str]
+) -> None:
+    monkeypatch.setenv("DATAFLOW_WEBHOOK_SECRETS", given)
+    monkeypatch.setenv("DATAFLOW_WEBHOOK_ALLOW", '["hooks.internal", "10.1.0.0/16"]')
+    settings = load_settings({})
+    assert settings.secrets_of_webhooks() == by_host
+    assert settings.webhook_allow == ("hooks.internal", "10.1.0.0/16")
+    assert "whsec_one" not in repr(settings)
+    monkeypatch.delenv("DATAFLOW_WEBHOOK_SECRETS")
+    assert load_settings({}).secrets_of_webhooks() == {}
+    with pytest.raises(ConfigurationError, match="webhook_secrets") as raised:
+        load_settings({"webhook_secrets": {"a": {"whsec_three": 1}}})
+    assert "whsec_three" not in str(raised.value)

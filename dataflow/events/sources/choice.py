@@ -125,9 +125,17 @@ async def choose(site: Site, mechanism: str | None = None) -> tuple[Probed, list
         return best, passed
     raise CaptureError(
         f"The changes of {site.database.masked_url} cannot be captured: "
-        + "; ".join(f"{item.source.mechanism}: {finding.problem}" for item in passed for finding in fatal(item)),
-        hint=" ".join(finding.fix for item in passed for finding in fatal(item) if finding.fix) or None,
+        + "; ".join(
+            f"{item.source.mechanism}: {finding.problem.rstrip('.')}" for item in passed for finding in fatal(item)
+        )
+        + ".",
+        hint="\n".join(["", *(finding.fix for item in passed for finding in fatal(item) if finding.fix)]) or None,
     )
+
+
+def others(site: Site, mechanism: str) -> list[Source]:
+    """Sources by the mechanisms that are not this one; nothing is open yet."""
+    return [make(site) for name, make in MECHANISMS[site.database.dialect].items() if name != mechanism]
 
 
 def fatal(probed: Probed) -> list[Finding]:

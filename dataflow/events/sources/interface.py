@@ -40,6 +40,7 @@ class RowChange:
         before: The row before, as far as the database tells.
         after: The row after; of a message, its payload.
         unavailable: Columns whose values the database did not tell, or that their fields cannot have.
+        tenant: Whom a message is about; of rows, their columns say it.
     """
 
     op: Op
@@ -47,6 +48,7 @@ class RowChange:
     before: Mapping[str, Any] | None = None
     after: Mapping[str, Any] | None = None
     unavailable: tuple[str, ...] = ()
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,16 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Let go of connections. What ``prepare`` made stays."""
+        ...
+
+    async def leave(self) -> None:
+        """Another mechanism captures from now on: remove what makes the database keep changes for this one. Harmless
+        where there is nothing.
+
+        Raises:
+            CaptureError: It may not be removed; the hint says by which statement.
+            DatabaseError: The same, in the database's words.
+        """
         ...
 
     async def remove(self) -> None:

@@ -39,6 +39,8 @@ LOG = logging.getLogger("dataflow.events")
 MARKS = "dataflow_binlog_marks"
 #: Changes in a chunk, at most.
 CHUNK_CHANGES = 1_000
+#: Bytes of the log that a chunk holds, roughly: a row may have many.
+CHUNK_BYTES = 1 << 20
 #: Seconds after which a chunk without changes tells how far the log was read.
 PROGRESS_SECONDS = 1.0
 #: Seconds before the first and the last attempts to connect again.
@@ -93,12 +95,22 @@ class BinlogSource:
         """Make the table of marks. Where there is no place to go on from, ``chunks()`` begins here."""
         if self._reading:  # the log has new tables of itself
             return
-        await self._execute(_CREATE_MARKS)
         async with await self._connect() as connection:
             try:
+                # Asked first: who may not create must not try, though the table is there.
+                if not await connection.fetch_all("SHOW TABLES LIKE %s", MARKS):
+                    await self._create_marks(connection)
                 self._start = await end_of_log(connection)
             except Exception as error:
                 raise connection.translate(error) from error
+
+    async def _create_marks(self, connection: ReplicationConnection) -> None:
+        refusal = await connection.refusal(_CREATE_MARKS)
+        if refusal is not None:
+            raise CaptureError(
+                f"There is no table {MARKS}, which capture needs for watermarks: {refusal}.",
+                hint=f"Have somebody create it who may:\n{_CREATE_MARKS};",
+            )
 
     async def identity(self) -> str:
         """The server's UUID; MariaDB, which has none, is known by its number and its GTID domain."""
@@ -118,6 +130,9 @@ class BinlogSource:
 
     async def close(self) -> None:
         """Nothing: the stream's connection ends with its iterator, others with their call."""
+
+    async def leave(self) -> None:
+        """Nothing: the server keeps its log for its own time."""
 
     async def remove(self) -> None:
         """Remove our mark, and the table with the last one."""
@@ -238,12 +253,12 @@ class BinlogSource:
             if transaction.xid is not None:
                 prepared = transactions.prepared.pop(transaction.xid, None)
                 spool = await self._prepared(transaction.xid, prepared, transaction.position)
-            first = index = 0
+            first = index = held = 0
             batch: list[RowChange] = []
             mark: str | None = None
             moment = _moment(transaction.timestamp)
             found = False
-            async for logged in self._changes(transaction, spool):
+            async for logged, size in self._changes(transaction, spool):
                 found, change = True, logged
                 if change.table == MARKS:
                     mark = self._token(change) or mark
@@ -254,12 +269,13 @@ class BinlogSource:
                         continue
                     change = message
                 if index >= skip:
-                    if len(batch) == CHUNK_CHANGES:
+                    if len(batch) == CHUNK_CHANGES or held >= CHUNK_BYTES:
                         yield Chunk(transaction.position, first, batch, False, transaction.id, moment)
-                        batch = []
+                        batch, held = [], 0
                     if not batch:
                         first = index
                     batch.append(change)
+                    held += size
                 index += 1
             if found or transaction.tables:
                 first = first if batch else index
@@ -268,7 +284,8 @@ class BinlogSource:
             spool.close()
             transaction.spool.close()
 
-    async def _changes(self, transaction: Transaction, spool: Spool) -> AsyncGenerator[RowChange]:
+    async def _changes(self, transaction: Transaction, spool: Spool) -> AsyncGenerator[tuple[RowChange, int]]:
+        """The changes of a transaction, with the bytes of the log that each takes; several share an event of it."""
         if transaction.statement is not None:
             self._readers.clear()
             self._facts.clear()
@@ -277,14 +294,16 @@ class BinlogSource:
             op = Op.TRUNCATE if transaction.statement.meaning is Meaning.TRUNCATE else Op.SCHEMA
             for table in dict.fromkeys(transaction.tables):
                 if table in self._models:
-                    yield RowChange(op, table)
+                    yield RowChange(op, table), 0
         readers: dict[bytes, RowReader] = {}
         for event in spool.events():
             if event.type == EventType.TABLE_MAP:
                 readers[event.body[:6]] = self._readers.get(event.body[8:]) or await self._reader(event.body)
             else:
+                size = len(event.body)
                 for change in readers[event.body[:6]].read(event):
-                    yield change
+                    yield change, size
+                    size = 0
 
     async def _reader(self, body: bytes) -> RowReader:
         table_map = read_table_map(body)
@@ -377,7 +396,8 @@ def _message(change: RowChange) -> RowChange | None:
     row = change.after
     if change.op is not Op.CREATE or row is None or row["op"] != "m":
         return None
-    return RowChange(Op.MESSAGE, row["name"], None, msgspec.json.decode(row["row_after"] or "null"))
+    after = msgspec.json.decode(row["row_after"] or "null")
+    return RowChange(Op.MESSAGE, row["name"], after=after, tenant=row.get("row_before"))
 
 
 def _moment(timestamp: int) -> datetime:

@@ -89,16 +89,13 @@ async def _privileges(connection: ReplicationConnection) -> list[Finding]:
     user, _, host = account.rpartition("@")
     grantee = f"'{user}'@'{host}'"
     monitor = "BINLOG MONITOR" if connection.version[1] else "REPLICATION CLIENT"
+    grant = f"GRANT REPLICATION SLAVE, {monitor} ON *.* TO {grantee};"
     refusal = await connection.refusal("SHOW BINARY LOGS")
     if refusal is not None:
-        return [Finding(f"We may not see the server's binary logs: {refusal}.", _grant(monitor, grantee), fatal=True)]
+        return [Finding(f"We may not see the server's binary logs: {refusal}.", grant, fatal=True)]
     if not await connection.may_read_log():
-        return [Finding("We may not read the server's binary log.", _grant("REPLICATION SLAVE", grantee), fatal=True)]
+        return [Finding("We may not read the server's binary log.", grant, fatal=True)]
     return []
-
-
-def _grant(privilege: str, grantee: str) -> str:
-    return f"GRANT {privilege} ON *.* TO {grantee};"
 
 
 async def _filters(connection: ReplicationConnection) -> list[Finding]:

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Container, Mapping, Sequence
+from collections.abc import AsyncGenerator, Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from dataflow.databases.interface import Database, Dialect, Row
 from dataflow.databases.url import MEMORY, DatabaseURL
-from dataflow.errors import CaptureError, LostPositionError
+from dataflow.errors import CaptureError, DatabaseError, LostPositionError
 from dataflow.events.envelope import Op
 from dataflow.events.sources.interface import Chunk, Finding, Place, RowChange
 from dataflow.events.sources.outbox_rows import Decode, row_decoder
@@ -31,6 +31,7 @@ from dataflow.events.sources.triggers import Trigger, fingerprint, now_ms, trigg
 from dataflow.events.tables import (
     CAPTURE,
     OUTBOX,
+    PASSING,
     ROWS_AT_ONCE,
     by_key,
     ensure_tables,
@@ -102,9 +103,47 @@ class OutboxSource:
             )
         if self._dialect is Dialect.MYSQL:
             findings += await self._probe_mysql()
-        if not self._may_create and (missing := await self._missing(self._triggers(self._decoders))):
+        missing = await self._missing(self._triggers(self._decoders))
+        if not self._may_create and missing:
             findings.append(_not_made(missing))
+        elif missing and self._dialect is Dialect.POSTGRESQL:
+            findings += await self._probe_privileges()
+        elif missing and self._dialect is Dialect.MYSQL:
+            findings += await self._probe_super()
         return findings
+
+    async def _probe_privileges(self) -> list[Finding]:
+        """What PostgreSQL asks of who makes triggers."""
+        row = await self._database.fetch_one(
+            "SELECT quote_ident(current_schema()), quote_ident(current_user), "
+            "has_schema_privilege(current_schema(), 'CREATE')"
+        )
+        assert row is not None
+        schema, role, may_create = row
+        findings = []
+        if not may_create:
+            problem = f"The role {role} may make neither tables nor functions in the schema {schema}."
+            findings.append(Finding(problem, f"GRANT CREATE ON SCHEMA {schema} TO {role};", fatal=True))
+        tables = await self._database.existing_columns(list(self._decoders))
+        refused = await self._database.fetch_all(
+            "SELECT quote_ident(name) FROM unnest($1::text[]) AS name "
+            "WHERE NOT has_table_privilege(quote_ident(name), 'TRIGGER') ORDER BY 1",
+            (list(tables),),
+        )
+        if names := ", ".join(name for (name,) in refused):
+            problem = f"The role {role} may not make triggers on {names}."
+            findings.append(Finding(problem, f"GRANT TRIGGER ON {names} TO {role};", fatal=True))
+        return findings
+
+    async def _probe_super(self) -> list[Finding]:
+        """What MySQL asks of who makes triggers while the binary log is on."""
+        row = await self._database.fetch_one("SELECT @@log_bin, @@log_bin_trust_function_creators")
+        grants = [str(grant) for (grant,) in await self._database.fetch_all("SHOW GRANTS")]
+        is_super = any("ALL PRIVILEGES ON *.*" in grant or "SUPER" in grant for grant in grants)
+        if row is None or not row[0] or row[1] or is_super:
+            return []
+        fix = "SET GLOBAL log_bin_trust_function_creators = 1;  -- and in the server's configuration"
+        return [Finding("With the binary log on, only SUPER may make triggers.", fix, fatal=True)]
 
     async def _probe_mysql(self) -> list[Finding]:
         findings = [Finding("TRUNCATE fires no triggers, and is not seen.", "DELETE FROM the table instead.")]
@@ -119,18 +158,6 @@ class OutboxSource:
                 Finding(
                     f"Foreign keys that delete or change rows by themselves fire no triggers: {', '.join(cascading)}.",
                     "Delete the rows that refer to one before that one, in the same transaction.",
-                )
-            )
-        row = await self._database.fetch_one(
-            "SELECT @@log_bin, @@log_bin_trust_function_creators, "
-            "(SELECT count(*) FROM information_schema.user_privileges WHERE privilege_type = 'SUPER' "
-            "AND grantee = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), ''''))"
-        )
-        if row is not None and row[0] and not row[1] and not row[2]:
-            findings.append(
-                Finding(
-                    "With the binary log on, only SUPER may make triggers.",
-                    "SET GLOBAL log_bin_trust_function_creators = 1",
                 )
             )
         return findings
@@ -160,6 +187,19 @@ class OutboxSource:
             return
         if not missing and await read_note(self._database, self._dialect, "triggers") == mark:
             return
+        try:
+            await self._make(wanted, tables, mark)
+        except PASSING:
+            raise
+        except DatabaseError as error:
+            statements = ";\n".join(text for trigger in wanted for text in (*trigger.drop, *trigger.create))
+            raise CaptureError(
+                f"The triggers that capture needs cannot be made: {error.message}",
+                hint="Have the owner of the tables make them, and start capture with DATAFLOW_AUTO_MIGRATE=false:\n"
+                f"{statements}",
+            ) from error
+
+    async def _make(self, wanted: Sequence[Trigger], tables: Iterable[str], mark: str) -> None:
         # Where DDL can be undone, no change goes by between the old trigger and the new one. MySQL cannot: there the
         # tables are locked meanwhile.
         async with self._database.transaction() as transaction:
@@ -259,7 +299,7 @@ class OutboxSource:
         if op == _MARK:
             return Chunk(place, 0, (), True, transaction, moment, mark=name)
         if op == Op.MESSAGE:
-            change = RowChange(Op.MESSAGE, name, after=msgspec.json.decode(after))
+            change = RowChange(Op.MESSAGE, name, after=msgspec.json.decode(after), tenant=before)
         else:
             decode = self._decoders.get(name)
             if decode is None:  # of a model that is not captured any more
@@ -289,6 +329,28 @@ class OutboxSource:
         """See Source."""
         if self._watch is not None:
             await self._watch.close()
+
+    async def leave(self) -> None:
+        """See Source: triggers go, and what they wrote. Those of another instance stay."""
+        tables = await self._database.existing_columns([*self._decoders, CAPTURE])
+        if CAPTURE not in tables:
+            return
+        owner = await read_note(self._database, self._dialect, "outbox_owner")
+        wanted = self._triggers(tables)
+        if owner != self._owner or len(await self._missing(wanted)) == len(wanted):
+            return
+        drops = [statement for trigger in wanted for statement in trigger.drop]
+        try:
+            for statement in drops:
+                await self._database.execute(
+                    statement.replace("%", "%%") if self._dialect is Dialect.MYSQL else statement
+                )
+        except DatabaseError as error:
+            raise CaptureError(f"Triggers go on to fill {OUTBOX}: {error.message}", hint=";\n".join(drops)) from error
+        find = f"SELECT seq FROM {OUTBOX} WHERE op <> '{Op.MESSAGE}' ORDER BY seq LIMIT {ROWS_AT_ONCE}"
+        while numbers := [row[0] for row in await self._database.fetch_all(find)]:
+            await self._database.execute(*by_key(self._dialect, f"DELETE FROM {OUTBOX} WHERE", numbers))
+        await self._database.execute(f"DELETE FROM {CAPTURE} WHERE name = 'triggers'")
 
     async def remove(self) -> None:
         """See Source. What the outbox still holds is gone with it."""

@@ -29,6 +29,7 @@ _OUTBOX = ModelSpec(
     (
         FieldSpec("op", FieldType(Kind.STR, str)),
         FieldSpec("name", FieldType(Kind.STR, str)),
+        FieldSpec("row_before", FieldType(Kind.STR, str), nullable=True),
         FieldSpec("row_after", FieldType(Kind.JSON, object), nullable=True),
     ),
 )
@@ -194,7 +195,9 @@ def _change(table: _Table, message: Insert | Update | Delete) -> RowChange | Non
     reader = table.reader
     if table.name == OUTBOX:
         row = reader.row(message.new)[0] if isinstance(message, Insert) else {}
-        return RowChange(Op.MESSAGE, row["name"], None, row["row_after"]) if row.get("op") == Op.MESSAGE else None
+        if row.get("op") != Op.MESSAGE:
+            return None
+        return RowChange(Op.MESSAGE, row["name"], after=row["row_after"], tenant=row["row_before"])
     if isinstance(message, Insert):
         after, unknown = reader.row(message.new)
         return RowChange(Op.CREATE, table.name, None, after, unknown)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataflow.databases import DatabaseOptions, open_database
 from dataflow.databases.url import parse_url
-from dataflow.errors import CaptureError, DatabaseUnavailableError, LostPositionError
+from dataflow.errors import CaptureError, DatabaseError, DatabaseUnavailableError, LostPositionError
 from dataflow.events.sources import postgresql_setup as setup
 from dataflow.events.sources.interface import Chunk, Finding, Place
 from dataflow.events.sources.pgoutput import moment
@@ -154,6 +154,15 @@ class PostgreSQLSource:
         if self._connection is not None:
             await self._connection.close()
         await self._database.close()
+
+    async def leave(self) -> None:
+        try:
+            await self.remove()
+        except DatabaseError as error:
+            raise CaptureError(
+                f"The server keeps its log for the slot {self.name}: {error.message}",
+                hint=f"SELECT pg_drop_replication_slot('{self.name}'); DROP PUBLICATION IF EXISTS {self.name};",
+            ) from error
 
     async def remove(self) -> None:
         await setup.unmake(self._database, self.name)

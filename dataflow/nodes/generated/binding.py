@@ -39,6 +39,7 @@ class ModelBinding:
         codec: How its rows travel.
         rows: Its rows, without those that were soft-deleted.
         all_rows: Its rows, with them.
+        ready: The table is known to be there.
         warned_of_timestamps: The user has been told that managed timestamps are left out.
     """
 
@@ -66,7 +67,7 @@ class ModelBinding:
         self._prepare = prepare
         self._walled = walled if database.dialect is Dialect.POSTGRESQL else ()
         self._access = Access(database)
-        self._ready = False
+        self.ready = False
 
     def on(self, database: Database, prepare: Prepare | None = None) -> ModelBinding:
         """The same model, its statements run by another Database object, once ``prepare`` is done (default: as ever).
@@ -86,9 +87,9 @@ class ModelBinding:
 
     async def prepare(self) -> None:
         """Make sure, once, that the table is there; raises as ``access`` does."""
-        if not self._ready:
+        if not self.ready:
             await self._prepare()
-            self._ready = True
+            self.ready = True
 
     async def access(self, context: RunContext) -> Access:
         """What runs this node's plans, once the table is there: what the context says, else each statement commits by
@@ -98,7 +99,7 @@ class ModelBinding:
             MissingTableError: The table does not exist, and this instance may not create it.
             DatabaseUnavailableError: The database cannot be reached.
         """
-        if not self._ready:
+        if not self.ready:
             await self.prepare()
         tenant = context.tenant_id
         if context.executor is not None:

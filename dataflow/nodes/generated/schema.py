@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
 
@@ -12,7 +12,7 @@ from dataflow.databases.interface import Capabilities, Database, Dialect, Transa
 from dataflow.errors import MissingTableError, ModelError, SchemaError, SchemaMismatchError
 from dataflow.models import ModelSpec
 from dataflow.models.tables import TENANT_SETTING, build_table
-from dataflow.nodes.generated.binding import ModelBinding
+from dataflow.nodes.generated.binding import ModelBinding, Prepare
 from dataflow.nodes.generated.ledger import DatabaseLedger
 from dataflow.nodes.generated.walls import warn_of_open_walls
 from dataflow.queries.cursor import CursorSigner
@@ -61,18 +61,12 @@ class Schema:
         table = build_table(spec, self._metadata)
         if spec.features.row_level_security:
             self._walled.add(spec.name)
-        binding = ModelBinding(
-            spec,
-            table,
-            self._database,
-            self._rows,
-            lambda: self.prepare(spec),
-            self._walled,
-            self._cursors,
-            self._ledger,
-        )
-        self._bindings[spec.name] = binding
+        binding = self._bindings[spec.name] = self.bind(spec, table, lambda: self.prepare(spec), self._walled)
         return binding
+
+    def bind(self, spec: ModelSpec, table: sa.Table, prepare: Prepare, walled: Collection[str] = ()) -> ModelBinding:
+        """A table on the database of these models, and with their ledger; it need not be one of them."""
+        return ModelBinding(spec, table, self._database, self._rows, prepare, walled, self._cursors, self._ledger)
 
     def _rows(self, model: str) -> ModelRows | None:
         binding = self._bindings.get(model)

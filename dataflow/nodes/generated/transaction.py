@@ -86,6 +86,11 @@ class NodeTransaction:
                 self._failure = error
                 raise
 
+    @property
+    def executor(self) -> Transaction:
+        """What runs statements of your own within it, with the driver's placeholders (``$1``, ``%s`` or ``?``)."""
+        return self._transaction
+
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """A part that may fail: when its block raises, only what the block did is undone, and the transaction goes on.

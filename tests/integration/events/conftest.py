@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import _serving
 from tests.integration.events.lines import Line
+from tests.integration.events.stage import Stage
 from tests.integration.events.test_binlog_source import LOGGED
 from tests.servers import MariaDBServer
 
@@ -60,6 +61,14 @@ async def line(request: pytest.FixtureRequest) -> AsyncIterator[Line]:
 async def sqlite_line(request: pytest.FixtureRequest) -> AsyncIterator[Line]:
     """SQLite's, for what is the same whatever the source."""
     made = line_of(request)
+    await made.open()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def stage(redis_url: str) -> AsyncIterator[Stage]:
+    made = Stage(redis_url)
     await made.open()
     yield made
     await made.close()

@@ -16,7 +16,7 @@ from uuid import UUID
 from dataflow import DataFlow, Field
 from dataflow.events.capture import Capture
 from dataflow.events.service import CaptureService, captured_models
-from dataflow.events.sources.choice import choose
+from dataflow.events.sources.choice import choose, others
 from dataflow.events.trimming import Trimmer
 from dataflow.jobs import keys
 from tests.integration.databases import sql
@@ -105,6 +105,7 @@ class Line:
             lock_seconds=lock_seconds,
             trimmer=Trimmer(interval=3600),
             prepare_every=prepare_every,
+            others=others(self.service.site, self.mechanism),
         )
         await self.capture.start()
         if wait:

@@ -262,6 +262,49 @@ async def test_two_instances_cannot_share_an_outbox(sqlite_line: Line) -> None:
         await other.app.close_async()
 
 
+LEFT_BEHIND = {
+    "postgresql": "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()",
+    "mysql": "SELECT 0",
+}
+TRIGGERS = {
+    "postgresql": "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'dataflow%'",
+    "mysql": "SELECT count(*) FROM information_schema.triggers WHERE trigger_schema = DATABASE()",
+}
+
+
+@pytest.mark.parametrize("line", ["postgresql-pgoutput", "mysql-binlog"], indirect=True)
+async def test_another_mechanism_leaves_nothing_of_the_one_before_that_grows(line: Line) -> None:
+    database, log = line.app.database, line.mechanism
+    kind = str(database.dialect)
+
+    async def count(statement: str) -> int:
+        row = await database.fetch_one(statement)
+        assert row is not None
+        return int(row[0])
+
+    line.mechanism = "outbox"
+    await line.start(ack_after=3600)
+    await add(line, 1)
+    await line.events("items", 1)
+    await line.stop()
+    assert await count(TRIGGERS[kind]) > 0
+    await line.run("INSERT INTO dataflow_outbox (op, name, row_after, created_ms) VALUES ('m', 'kept', '{}', 1)")
+
+    line.mechanism = log
+    await line.start()
+    assert await count(TRIGGERS[kind]) == 0
+    assert await count("SELECT count(*) FROM dataflow_outbox WHERE op <> 'm'") == 0
+    await add(line, 2)
+    await line.events("items", 2)
+    await line.stop()
+
+    line.mechanism = "outbox"
+    await line.start()
+    assert await count(LEFT_BEHIND[kind]) == 0
+    await add(line, 3)
+    assert [event["source"]["epoch"] for event in await line.events("items", 3)] == [1, 2, 3]
+
+
 async def test_a_mechanism_that_does_not_exist_is_named(sqlite_line: Line) -> None:
     with pytest.raises(ConfigurationError, match="sqlite has no mechanism 'pgoutpt'"):
         await CaptureService(sqlite_line.app, mechanism="pgoutpt").probe()

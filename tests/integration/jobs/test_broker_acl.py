@@ -61,15 +61,30 @@ OUTSIDE = {
         "zscore",
     },
     "worker": {"blmove", "eval", "evalsha", "ping", "subscribe"},
-    "scheduler": {"eval", "evalsha", "exec", "hgetall", "multi", "ping", "publish", "time", "zrange"},
+    "scheduler": {
+        "eval",
+        "evalsha",
+        "exec",
+        "hget",
+        "hgetall",
+        "multi",
+        "ping",
+        "publish",
+        "smembers",
+        "time",
+        "xread",
+        "xrevrange",
+        "zrange",
+    },
 }
-_JOBS, _SCHEDULES = "dataflow/jobs/lua", "dataflow/schedules/lua"
+_JOBS, _SCHEDULES, _TRIGGERS = "dataflow/jobs/lua", "dataflow/schedules/lua", "dataflow/events/triggers/lua"
 SCRIPTS = {
     "producer": " ".join(f"{_JOBS}/{name}.lua" for name in ("breaker", "cancel", "enqueue", "requeue")),
     "worker": "worker/lua/*.lua dataflow/services/lua/*.lua",
-    "scheduler": f"scheduler/lua/*.lua dataflow/services/lua/*.lua {_SCHEDULES}/put.lua {_SCHEDULES}/remove.lua",
+    "scheduler": f"scheduler/lua/*.lua dataflow/services/lua/*.lua {_SCHEDULES}/put.lua {_SCHEDULES}/remove.lua "
+    f"{_TRIGGERS}/*.lua",
 }
-SCRIPTS["operator"] = f"{SCRIPTS['producer']} {_SCHEDULES}/[!s]*.lua"
+SCRIPTS["operator"] = f"{SCRIPTS['producer']} {_SCHEDULES}/[!s]*.lua {_TRIGGERS}/*.lua"
 #: Functions that scripts use.
 SHARED = [
     *(ROOT / _JOBS / f"{name}.lua" for name in ("common", "order", "put_job", "cancel_job")),
@@ -193,6 +208,11 @@ async def test_schedulers_and_who_changes_schedules_need_no_more(server: RedisSe
         assert len(await schedules.list_async()) == 2
         assert await schedules.history_async("often")
         await schedules.remove_async("often")
+        await app.triggers.add_async("mail", endless, "@order_created", inputs={})
+        await app.triggers.pause_async("mail")
+        await app.triggers.resume_async("mail")
+        assert len(await app.triggers.list_async()) == 1
+        await app.triggers.remove_async("mail")
         for each in (worker, standby, leader):
             each.stop()
         await asyncio.gather(*tasks)

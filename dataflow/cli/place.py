@@ -1,23 +1,37 @@
-"""Which schedules a command is about: those of an application, in its broker or another."""
+"""Which schedules or triggers a command is about: those of an application, in its broker or another."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
+from dataflow.app import DataFlow
 from dataflow.cli.loading import load_apps
 from dataflow.errors import ConfigurationError, InputError, did_you_mean
 from dataflow.jobs import Broker
-from dataflow.schedules import Schedules
 
 T = TypeVar("T")
 
 
-class Place:
-    """The instances whose schedules a command is about, each with its broker.
+class Kept(Protocol):
+    """What an instance keeps in Redis: its schedules, or its triggers."""
+
+    owner: str
+
+    def in_broker(self, broker: Broker) -> Self:
+        """The same in another broker."""
+        ...
+
+
+K = TypeVar("K", bound=Kept)
+
+
+class Place(Generic[K]):
+    """The instances whose schedules or triggers a command is about, each with its broker.
 
     Args:
+        kept: Gives them of an instance.
         target: Name of the application, which knows its workflows, its signing keys and its name.
         url: The broker's URL; default the application's.
         instance: Name of one instance.
@@ -27,16 +41,18 @@ class Place:
         InputError: It has no such instance.
     """
 
-    def __init__(self, target: str | None, url: str | None, instance: str | None) -> None:
+    def __init__(
+        self, kept: Callable[[DataFlow], K], target: str | None, url: str | None, instance: str | None
+    ) -> None:
         if target is None:
             raise ConfigurationError(
-                "Schedules belong to an application.", hint="Give --app app:db, or set DATAFLOW_APP."
+                "Schedules and triggers belong to an application.", hint="Give --app app:db, or set DATAFLOW_APP."
             )
         found = {one.name: one for one in load_apps(target)}
         if instance is not None and instance not in found:
             raise InputError(f"{target} has no instance {instance!r}.", hint=did_you_mean(instance, found))
         self._brokers: list[Broker] = []
-        self.all: list[Schedules] = []
+        self.all: list[K] = []
         for name, one in found.items():
             if instance in (None, name):
                 named = one.settings.broker_url(url)
@@ -45,10 +61,10 @@ class Place:
                         "No broker is named.", hint="Give --redis-url redis://host:6379/0, or set REDIS_URL."
                     )
                 self._brokers.append(Broker(named))
-                self.all.append(one.schedules.in_broker(self._brokers[-1]))
+                self.all.append(kept(one).in_broker(self._brokers[-1]))
 
     @property
-    def one(self) -> Schedules:
+    def one(self) -> K:
         """Those of the one instance that the command is about.
 
         Raises:
