@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from functools import cache
+from typing import TYPE_CHECKING, Protocol
 
 from dataflow.databases.interface import Database
-from dataflow.events.dead_letters import DeadLetters
-from dataflow.events.nodes.listener import CDCListenerNode
-from dataflow.events.nodes.processor import EventProcessorNode
-from dataflow.events.nodes.publish import EventPublishNode
-from dataflow.events.nodes.source import EventSourceNode
-from dataflow.events.nodes.trigger import EventTriggerNode
-from dataflow.events.nodes.webhook import WebhookNode
-from dataflow.events.triggers import Triggers
-from dataflow.events.webhooks.webhooks import Webhooks
 from dataflow.jobs import Broker
 from dataflow.models import ModelSpec
-from dataflow.nodes.generated.schema import Schema
+from dataflow.nodes.deferred import DeferredNode
 from dataflow.nodes.interface import Node
 from dataflow.settings import Settings
+
+if TYPE_CHECKING:
+    from dataflow.events.dead_letters import DeadLetters
+    from dataflow.events.triggers import Triggers
+    from dataflow.events.webhooks.webhooks import Webhooks
+    from dataflow.nodes.generated.schema import Schema
 
 
 class Instance(Protocol):
@@ -51,7 +49,7 @@ class Instance(Protocol):
 
 
 def event_nodes(app: Instance, schema: Schema) -> dict[str, Node]:
-    """The nodes for events of an instance, by type name.
+    """The nodes for events of an instance, by type name; each is imported and made when it is first used.
 
     Args:
         app: The instance.
@@ -60,17 +58,54 @@ def event_nodes(app: Instance, schema: Schema) -> dict[str, Node]:
     Raises:
         ConfigurationError: A setting of webhooks is wrong.
     """
-    webhooks = Webhooks(app.settings.secrets_of_webhooks(), app.settings.webhook_allow)
-    nodes = (
-        EventPublishNode.of(schema, app.database, may_create=app.settings.may_create_tables),
-        WebhookNode(
-            webhooks,
+
+    @cache
+    def webhooks() -> Webhooks:
+        from dataflow.events.webhooks.webhooks import Webhooks
+
+        return Webhooks(app.settings.secrets_of_webhooks(), app.settings.webhook_allow)
+
+    def publish() -> Node:
+        from dataflow.events.nodes.publish import EventPublishNode
+
+        return EventPublishNode.of(schema, app.database, may_create=app.settings.may_create_tables)
+
+    def webhook() -> Node:
+        from dataflow.events.nodes.webhook import WebhookNode
+
+        return WebhookNode(
+            webhooks(),
             lambda listener, reason: app.triggers.pause_async(listener, reason),
             lambda fields: app.dead_events.add(fields),
-        ),
-        CDCListenerNode(app.name, webhooks, lambda: app.triggers),
-        EventSourceNode(app.name, lambda: app.broker, lambda: app.models),
-        EventTriggerNode(lambda: app.triggers),
-        EventProcessorNode(lambda: app.triggers),
-    )
-    return {node.spec.type: node for node in nodes}
+        )
+
+    def listener() -> Node:
+        from dataflow.events.nodes.listener import CDCListenerNode
+
+        return CDCListenerNode(app.name, webhooks(), lambda: app.triggers)
+
+    def source() -> Node:
+        from dataflow.events.nodes.source import EventSourceNode
+
+        return EventSourceNode(app.name, lambda: app.broker, lambda: app.models)
+
+    def trigger() -> Node:
+        from dataflow.events.nodes.trigger import EventTriggerNode
+
+        return EventTriggerNode(lambda: app.triggers)
+
+    def processor() -> Node:
+        from dataflow.events.nodes.processor import EventProcessorNode
+
+        return EventProcessorNode(lambda: app.triggers)
+
+    if app.settings.webhook_secrets or app.settings.webhook_allow:
+        webhooks()  # what is wrong with them is told at once
+    return {
+        "EventPublishNode": DeferredNode(publish),
+        "WebhookNode": DeferredNode(webhook),
+        "CDCListenerNode": DeferredNode(listener),
+        "EventSourceNode": DeferredNode(source),
+        "EventTriggerNode": DeferredNode(trigger),
+        "EventProcessorNode": DeferredNode(processor),
+    }
