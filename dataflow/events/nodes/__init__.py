@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 from dataflow.databases.interface import Database
+from dataflow.events.nodes.publish import EventPublishNode
 from dataflow.jobs import Broker
 from dataflow.models import ModelSpec
 from dataflow.nodes.deferred import DeferredNode
@@ -49,7 +50,7 @@ class Instance(Protocol):
 
 
 def event_nodes(app: Instance, schema: Schema) -> dict[str, Node]:
-    """The nodes for events of an instance, by type name; each is imported and made when it is first used.
+    """The nodes for events of an instance, by type name. Most are imported and made when one is first used.
 
     Args:
         app: The instance.
@@ -64,11 +65,6 @@ def event_nodes(app: Instance, schema: Schema) -> dict[str, Node]:
         from dataflow.events.webhooks.webhooks import Webhooks
 
         return Webhooks(app.settings.secrets_of_webhooks(), app.settings.webhook_allow)
-
-    def publish() -> Node:
-        from dataflow.events.nodes.publish import EventPublishNode
-
-        return EventPublishNode.of(schema, app.database, may_create=app.settings.may_create_tables)
 
     def webhook() -> Node:
         from dataflow.events.nodes.webhook import WebhookNode
@@ -101,8 +97,9 @@ def event_nodes(app: Instance, schema: Schema) -> dict[str, Node]:
 
     if app.settings.webhook_secrets or app.settings.webhook_allow:
         webhooks()  # what is wrong with them is told at once
+    publish = EventPublishNode.of(schema, app.database, may_create=app.settings.may_create_tables)
     return {
-        "EventPublishNode": DeferredNode(publish),
+        publish.spec.type: publish,
         "WebhookNode": DeferredNode(webhook),
         "CDCListenerNode": DeferredNode(listener),
         "EventSourceNode": DeferredNode(source),

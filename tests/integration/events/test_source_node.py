@@ -8,21 +8,14 @@ from typing import Any
 import pytest
 
 from dataflow.errors import InputError, MissedEventsError
-from dataflow.events.nodes.source import EventSourceNode
 from dataflow.events.trimming import Trimmer
 from dataflow.jobs import keys
 from dataflow.nodes.interface import RunContext
 from tests.integration.events.stage import Stage
 
 
-def node_of(stage: Stage) -> EventSourceNode:
-    node = stage.app.nodes["EventSourceNode"]
-    assert isinstance(node, EventSourceNode)
-    return node
-
-
 async def read(stage: Stage, run: str = "r1", **parameters: Any) -> dict[str, Any]:
-    return await node_of(stage).run({"table": "items", **parameters}, RunContext(run, "source"))
+    return await stage.app.nodes["EventSourceNode"].run({"table": "items", **parameters}, RunContext(run, "source"))
 
 
 def numbers(found: dict[str, Any]) -> list[int]:
@@ -48,7 +41,9 @@ async def test_what_is_there_is_given(stage: Stage) -> None:
 async def test_messages_of_the_application(stage: Stage) -> None:
     await stage.publish(("@paid", 1), ("items", 2), ("@sent", 3))
     context = RunContext("r", "n")
-    found = await node_of(stage).run({"source": "application", "event_types": ["paid", "@sent"]}, context)
+    found = await stage.app.nodes["EventSourceNode"].run(
+        {"source": "application", "event_types": ["paid", "@sent"]}, context
+    )
     assert numbers(found) == [1, 3]
 
 
@@ -57,7 +52,7 @@ async def test_a_run_for_a_tenant_gets_no_events_of_another(stage: Stage) -> Non
     await stage.publish(("items", 2), tenant="other")
     await stage.items(3)
     context = RunContext("r", "n", tenant_id="acme")
-    assert numbers(await node_of(stage).run({"table": "items"}, context)) == [1, 3]
+    assert numbers(await stage.app.nodes["EventSourceNode"].run({"table": "items"}, context)) == [1, 3]
 
 
 async def test_a_reader_goes_on_and_a_run_that_is_run_again_gets_the_same(stage: Stage) -> None:
