@@ -6,7 +6,14 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from dataflow.errors import ConfigurationError, DuplicateJobError, TriggerError, TriggerNotFoundError, did_you_mean
+from dataflow.errors import (
+    ConfigurationError,
+    DataFlowError,
+    DuplicateJobError,
+    TriggerError,
+    TriggerNotFoundError,
+    did_you_mean,
+)
 from dataflow.events.envelope import Event, Op
 from dataflow.events.selection import MESSAGE
 from dataflow.events.triggers.ids import event_job_id
@@ -166,14 +173,12 @@ class Triggers:
             if _same(store, entry, trigger):
                 return True
             if not replace or entry.text("origin") == "declared":
+                declared = entry.text("origin") == "declared"
+                hint = "It is declared in the code" if declared else "replace=True changes that one"
                 raise TriggerError(
-                    f"There is another trigger named {name!r}.",
-                    hint="Take another name, or replace it: replace=True."
-                    if entry.text("origin") != "declared"
-                    else "It is declared in the code: take another name.",
-                    part="name",
+                    f"There is another trigger named {name!r}.", hint=f"{hint}; or take another name.", part="name",
                     value=name,
-                )
+                )  # fmt: skip
             return await store.put(
                 entry, state=entry.text("state"), reason=entry.text("reason"), streams=streams, trigger=trigger
             )
@@ -359,8 +364,11 @@ def _place(since: str) -> str:
 
 
 def _same(store: TriggerStore, entry: Entry, trigger: Trigger) -> bool:
-    """Whether Redis has exactly this trigger."""
-    return entry.fields.get("document") == trigger.encoded() and store.trigger_of(entry) is not None
+    """Whether Redis has exactly this trigger, signed as it should be."""
+    try:
+        return store.trigger_of(entry).encoded() == trigger.encoded()
+    except DataFlowError:
+        return False
 
 
 def _contended(name: str) -> TriggerError:
