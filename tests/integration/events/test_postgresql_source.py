@@ -202,7 +202,8 @@ async def test_rolled_back_and_foreign_rows_are_not_told(source: PostgreSQLSourc
 
 
 async def test_messages_come_in_their_transaction(postgresql_db_url: str, sql: asyncpg.Connection) -> None:
-    await sql.execute("CREATE TABLE dataflow_outbox (seq bigserial PRIMARY KEY, op text, name text, row_after text)")
+    columns = "seq bigserial PRIMARY KEY, op text, name text, row_before text, row_after text"
+    await sql.execute(f"CREATE TABLE dataflow_outbox ({columns})")
     async with capturing(postgresql_db_url) as source:
         async with sql.transaction():
             await sql.execute(f"INSERT INTO {TABLE} (status) VALUES ('a')")
