@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -10,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from dataflow import loop_thread
 from dataflow.loop_thread import run_sync
 
 
@@ -43,19 +43,25 @@ def test_calling_it_from_its_own_thread_is_an_error_not_a_deadlock() -> None:
         run_sync(nested())
 
 
-def test_an_interrupted_caller_cancels_the_work() -> None:
+def test_an_interrupted_caller_cancels_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     cancelled = threading.Event()
-    caller = threading.get_ident()
+    started = threading.Event()
 
     async def work() -> None:
-        asyncio.get_running_loop().call_soon(signal.pthread_kill, caller, signal.SIGINT)
+        started.set()
         try:
             await asyncio.Event().wait()
         finally:
             cancelled.set()
 
-    with pytest.raises(KeyboardInterrupt):
-        run_sync(work())
+    def interrupted(self: object) -> None:
+        assert started.wait(10)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop_thread._Call, "result", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_sync(work())
     assert cancelled.wait(10)
 
 
