@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from dataflow.cli import app as cli
+from dataflow.cli import command_line
 from dataflow.errors import ConfigurationError, InputError, JobError, JobNotFoundError
-from dataflow.jobs import JobStatus
+from dataflow.jobs import Broker, JobStatus
+from dataflow.jobs.metrics import Counts, read_counts
 from dataflow.workflows import Step, Workflow
 from tests.acceptance.programs import BIN, environment
 from tests.worker_process import App, node_runs
@@ -34,7 +36,7 @@ async def dataflow(app: App, *arguments: str) -> Result:
         line = [group, "--redis-url", app.redis_url, *rest]
     else:
         line = [*arguments, "--redis-url", app.redis_url]
-    return await asyncio.to_thread(CliRunner().invoke, cli, line, env={"COLUMNS": "250"})
+    return await asyncio.to_thread(CliRunner().invoke, command_line(group), line, env={"COLUMNS": "250"})
 
 
 async def answer(app: App, *arguments: str) -> Any:
@@ -136,13 +138,22 @@ async def test_stop_workers_stats_and_drain(app: App) -> None:
     assert "effect" in (await dataflow(app, "jobs", "stats")).stdout
 
 
-async def test_stats_of_an_interval_tell_rates(app: App) -> None:
+async def test_stats_of_an_interval_tell_rates(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = threading.Event()
+
+    async def look(broker: Broker) -> Counts:
+        counts = await read_counts(broker)
+        looked.set()
+        return counts
+
     with app.worker("--lease", "0.6"):
         first = await app.queue.enqueue_async(app.workflow("before"))
         await first.wait_async(20)
         while not (await answer(app, "jobs", "stats"))["total"]["done"]:
             await asyncio.sleep(0.05)
+        monkeypatch.setattr("dataflow.cli.stats.read_counts", look)
         looking = asyncio.create_task(answer(app, "jobs", "stats", "--interval", "2"))
+        assert await asyncio.to_thread(looked.wait, 20)
         jobs = await app.queue.enqueue_many_async([{"workflow": app.workflow(str(i))} for i in range(10)])
         for job in jobs:
             await job.wait_async(20)

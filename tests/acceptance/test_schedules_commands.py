@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from dataflow.cli import app as cli
+from dataflow.cli import command_line
 from dataflow.errors import ConfigurationError, InputError, ScheduleError, ScheduleNotFoundError
 from tests.acceptance.programs import BIN, environment
 
@@ -47,7 +47,9 @@ class Shop:
         """``dataflow schedules …`` within this process, in a thread, since it has an event loop of its own."""
         place = ["--app", f"{self.module}:{app}", "--redis-url", self.redis_url]
         command = ["schedules", *line, *place]
-        return await asyncio.to_thread(CliRunner().invoke, cli, command, env={"COLUMNS": str(columns)})
+        return await asyncio.to_thread(
+            CliRunner().invoke, command_line("schedules"), command, env={"COLUMNS": str(columns)}
+        )
 
     async def says(self, *line: str, app: str = "db") -> str:
         """What it prints where all is well."""
@@ -252,7 +254,9 @@ async def test_what_is_wrong_is_said(shop: Shop, line: list[str], error: type[Ex
 
 async def test_without_an_application_or_a_broker_the_command_says_how_to_name_it(shop: Shop) -> None:
     async def exception(*line: str) -> BaseException | None:
-        return (await asyncio.to_thread(CliRunner().invoke, cli, ["schedules", "list", *line])).exception
+        return (
+            await asyncio.to_thread(CliRunner().invoke, command_line("schedules"), ["schedules", "list", *line])
+        ).exception
 
     assert "--app app:db" in str(await exception())
     without = await exception("--app", f"{shop.module}:db")

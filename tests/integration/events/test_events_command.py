@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from dataflow.cli import app as cli
+from dataflow.cli import command_line
 from dataflow.cli.events import parse_since
 from dataflow.errors import EventError, InputError
 from dataflow.jobs import keys
@@ -39,7 +39,9 @@ def app(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 async def says(*line: str) -> str:
     """What the command prints where all is well."""
-    result = await asyncio.to_thread(CliRunner().invoke, cli, ["events", *line], env={"COLUMNS": "220"})
+    result = await asyncio.to_thread(
+        CliRunner().invoke, command_line("events"), ["events", *line], env={"COLUMNS": "220"}
+    )
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == 0, result.output
