@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Generic, Protocol, Self, TypeVar
+
+import typer
 
 from dataflow.app import DataFlow
 from dataflow.cli.loading import load_apps
@@ -14,10 +16,24 @@ from dataflow.jobs import Broker
 T = TypeVar("T")
 
 
+class Named(Protocol):
+    """A schedule or trigger that the code declares."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+
 class Kept(Protocol):
     """What an instance keeps in Redis: its schedules, or its triggers."""
 
     owner: str
+
+    @property
+    def declared(self) -> Sequence[Named]:
+        """Those that the code declares."""
+        ...
 
     def in_broker(self, broker: Broker) -> Self:
         """The same in another broker."""
@@ -86,3 +102,11 @@ class Place(Generic[K]):
                     await broker.close()
 
         return asyncio.run(main())
+
+
+def tell_absent(kept: Kept, there: Collection[str]) -> None:
+    """Say which of those that the code declares are not in Redis yet."""
+    if absent := [item.name for item in kept.declared if item.name not in there]:
+        typer.echo(
+            f"{', '.join(absent)}: declared in the code, and in Redis once a scheduler of this code starts.", err=True
+        )

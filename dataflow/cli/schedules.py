@@ -9,7 +9,7 @@ import typer
 
 from dataflow.cli import schedule_options as of
 from dataflow.cli import text
-from dataflow.cli.place import Place
+from dataflow.cli.place import Place, tell_absent
 from dataflow.cli.schedule_view import print_history, print_list, print_one, told, told_all
 from dataflow.cli.target import AppOption, JsonOption, UrlOption, print_json
 from dataflow.errors import InputError, did_you_mean
@@ -57,15 +57,7 @@ def list_command(
     for owner, leader, found in shown:
         print_list(owner, leader, found)
     for one, _, there in answer:
-        _tell_absent(one, {info.name for info in there})
-
-
-def _tell_absent(schedules: Schedules, there: set[str]) -> None:
-    absent = [item.name for item in schedules.declared if item.name not in there]
-    if absent:
-        typer.echo(
-            f"{', '.join(absent)}: declared in the code, and in Redis once a scheduler of this code starts.", err=True
-        )
+        tell_absent(one, {info.name for info in there})
 
 
 @app.command()

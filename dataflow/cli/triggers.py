@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from dataflow.cli import text
-from dataflow.cli.place import Place
+from dataflow.cli.place import Place, tell_absent
 from dataflow.cli.target import AppOption, JsonOption, UrlOption, print_json
 
 if TYPE_CHECKING:
@@ -46,12 +46,7 @@ def list_command(
     for one, found in answer:
         title = f"{len(found)} trigger(s) of {escape(one.owner)}"
         text.console().print(text.table(title, _COLUMNS, [_row(info) for info in found]))
-        there = {info.name for info in found}
-        if absent := [item.name for item in one.declared if item.name not in there]:
-            typer.echo(
-                f"{', '.join(absent)}: declared in the code, and in Redis once a scheduler of this code starts.",
-                err=True,
-            )
+        tell_absent(one, {info.name for info in found})
 
 
 @app.command()

@@ -17,9 +17,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import sqlalchemy as sa
 
@@ -28,6 +28,7 @@ from dataflow.errors import BrokerUnavailableError, EventError, InputError
 from dataflow.events.dead_letters import DeadLetters, letter_fields
 from dataflow.events.envelope import Event, Op, encode
 from dataflow.events.ids import EntryId, id_text, parse_id
+from dataflow.events.loops import Looped
 from dataflow.events.reading import FollowingReader, OnLoss
 from dataflow.events.selection import MESSAGE, Selection
 from dataflow.events.since import Since
@@ -129,7 +130,7 @@ class Delivery:
         await self._inbox.park(self.event, reason)
 
 
-class Inbox:
+class Inbox(Looped[Delivery]):
     """The events for one consumer, one by one, each with the transaction for its effects; ``db.inbox`` makes it.
 
     Args:
@@ -168,28 +169,6 @@ class Inbox:
         #: What the database has as the place, and when that was told to the trimmer.
         self._done: EntryId = (0, 0)
         self._told_at = 0.0
-        #: The loop that reads; None where somebody calls ``next``.
-        self._loop: object | None = None
-
-    async def __aiter__(self) -> AsyncGenerator[Delivery]:
-        """Deliveries without end; it disconnects when the loop over them ends, however it does."""
-        self._loop = loop = object()
-        await self.aclose()  # a loop before this one may have been left in the middle
-        try:
-            while True:
-                yield await self._next()
-        finally:
-            # Python comes here some time after the loop was left: the inbox may be in use again.
-            if self._loop is loop:
-                await self.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Disconnect. An event whose block was not entered comes again."""
@@ -207,8 +186,7 @@ class Inbox:
             BrokerUnavailableError: Redis cannot be reached, at the first call; later ones wait for it.
             DatabaseError: Its table cannot be used. A database that is away is waited for.
         """
-        self._loop = None
-        return await self._next()
+        return await super().next()
 
     async def _next(self) -> Delivery:
         if not self._begun:

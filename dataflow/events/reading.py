@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 from dataflow.errors import EventError, InputError, MissedEventsError, did_you_mean
 from dataflow.events.envelope import Event, decode
 from dataflow.events.ids import EntryId, epoch_of, id_text, parse_id
+from dataflow.events.loops import Looped
 from dataflow.events.selection import Selection
 from dataflow.events.since import Beginning, Since, beginning, check_since
 from dataflow.events.stream_link import Command, StreamLink
@@ -42,7 +41,7 @@ class Entry(NamedTuple):
     text: bytes
 
 
-class EventReader(ABC):
+class EventReader(Looped[Event]):
     """Gives events: ``async for event in reader``, or ``next()``, and ``aclose()`` in the end. It waits for those to
     come, and for a Redis that is away.
 
@@ -81,28 +80,6 @@ class EventReader(ABC):
         #: What was read and not given yet.
         self._ready: deque[Entry] = deque()
         self._epoch = 0
-        #: The loop that reads; None where somebody calls ``next``.
-        self._loop: object | None = None
-
-    async def __aiter__(self) -> AsyncGenerator[Event, None]:
-        """Events without end; it disconnects when the loop over them ends, however it does."""
-        self._loop = loop = object()
-        await self.aclose()  # a loop before this one may have been left in the middle
-        try:
-            while True:
-                yield await self._next()
-        finally:
-            # Python comes here some time after the loop was left: the reader may be in use again.
-            if self._loop is loop:
-                await self.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def next(self) -> Event:
         """The next event; waits until there is one.
@@ -112,14 +89,9 @@ class EventReader(ABC):
             EventError: An entry is no event, or one of a later version. The next call goes on behind it.
             BrokerUnavailableError: Redis cannot be reached, at the first call; later ones wait for it.
         """
-        self._loop = None
-        return await self._next()
+        return await super().next()
 
-    @abstractmethod
-    async def _next(self) -> Event:
-        """See ``next``."""
-
-    async def done(self) -> None:  # noqa: B027  one that reads by itself has nothing to do
+    async def done(self) -> None:
         """Say that the event that was given last is done: for who breaks off a loop, where a group reads."""
 
     async def aclose(self) -> None:
